@@ -1,0 +1,112 @@
+//! The words of conditions: types and reasons are closed sets, so that a program can match on them and the
+//! documentation can list them all.
+
+use std::fmt;
+
+/// Question that a condition answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// Everything is as the spec asks.
+    Ready,
+    /// Users can log in now.
+    Available,
+    /// Tables and bucket are as specified.
+    StorageReady,
+    /// The role and its policy are as specified.
+    CredentialsReady,
+    /// Authorities and certificates exist and are valid.
+    CertificatesReady,
+    /// The port block is claimed; only for tenants that ask for one.
+    PortsAllocated,
+    /// The licence is there; only for the Enterprise edition.
+    LicenseValid,
+    /// Enough Auth processes are ready, all reporting the same version.
+    AuthAvailable,
+    /// Enough Proxy processes are ready, all reporting the same version.
+    ProxyAvailable,
+    /// The inventory was read within `spec.agents.reportTTL`.
+    AgentsObserved,
+    /// A change is due: `status.next` says which.
+    UpdateDue,
+    /// A due change waits for a person.
+    UpdateBlocked,
+    /// Work is going on (kstatus).
+    Reconciling,
+    /// Only a person can help (kstatus).
+    Stalled,
+}
+
+/// Why a condition has its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// All as specified.
+    AsSpecified,
+    /// Work is going on.
+    InProgress,
+    /// Every process that users need answers.
+    Serving,
+    /// A process that users need does not answer.
+    NotServing,
+    /// Pods are starting.
+    PodsNotReady,
+    /// Processes report different versions, or another one than the pods were made from.
+    VersionMismatch,
+    /// The spec cannot be carried out.
+    InvalidSpec,
+    /// The fleet policy cannot be read, or has no answer for this tenant.
+    FleetPolicyInvalid,
+    /// The domain, or one above or below it, belongs to another tenant.
+    DomainTaken,
+    /// The port pool is full.
+    PoolExhausted,
+    /// An object or resource of this name is not ours.
+    NameTaken,
+    /// The licence Secret or its key is missing.
+    LicenseSecretMissing,
+    /// A certificate authority was lost and cannot be made again.
+    AuthorityLost,
+    /// The table of the cluster state was lost and cannot be made again.
+    StorageLost,
+    /// The recorded identity is not this object's: a copied or restored status.
+    IdentityMismatch,
+    /// A newer operator has settled this tenant.
+    OperatorTooOld,
+    /// The deletion is held back by `spec.deletionProtection`.
+    DeletionProtection,
+    /// A call was refused for lack of a permission.
+    AccessDenied,
+    /// A call failed and is repeated.
+    Retrying,
+    /// A defect of the operator.
+    Internal,
+    /// The inventory was read in time.
+    Observed,
+    /// The inventory could not be read in time.
+    ReportStale,
+    /// The inventory was never read.
+    ReportMissing,
+    /// Nothing is due.
+    UpToDate,
+    /// The pinned version differs from what runs.
+    VersionPinned,
+    /// The pod template would change.
+    TemplateChanged,
+    /// The wanted version cannot be run by this operator.
+    VersionUnknown,
+    /// No maintenance window is known for this tenant.
+    WindowMissing,
+    /// The tenant is being removed.
+    Removing,
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}

@@ -1,0 +1,299 @@
+//! `Tenant`: what a platform team asks for. Every rule carries the remedy; every string and list has a bound, since
+//! the API server budgets rules by them. What the operator found and did is in `tenant_status`.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::network::Network;
+use crate::tenant_status::TenantStatus;
+
+/// One hosted Teleport cluster: its storage, credentials, certificate authorities, addresses and pods.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "tenancy.dev",
+    version = "v1alpha1",
+    kind = "Tenant",
+    plural = "tenants",
+    shortname = "tn",
+    category = "tenancy",
+    namespaced,
+    status = "TenantStatus",
+    derive = "PartialEq",
+    doc = "One hosted Teleport cluster.",
+    selectable = ".spec.region",
+    selectable = ".spec.edition",
+    selectable = ".status.version",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "everything is as the spec asks"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "what every Auth and Proxy process reports"
+    ),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.next.to", description = "the update that is due"),
+    printcolumn(
+        name = "Blocked",
+        type_ = "string",
+        json_path = ".status.next.blockers[0].reason",
+        description = "the first reason why it does not start"
+    ),
+    printcolumn(name = "Agents", type_ = "integer", json_path = ".status.agents.total", description = "agents in the inventory"),
+    printcolumn(
+        name = "Behind",
+        type_ = "integer",
+        json_path = ".status.agents.behind",
+        description = "agents on an older major than the tenant"
+    ),
+    printcolumn(name = "Domain", type_ = "string", json_path = ".spec.domain", description = "cluster name and public host name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
+    printcolumn(
+        name = "Ports",
+        type_ = "integer",
+        json_path = ".status.ports.ssh",
+        priority = 1,
+        description = "first port of the block of five"
+    ),
+    printcolumn(
+        name = "Cert expiry",
+        type_ = "string",
+        json_path = r#".status.certificates[?(@.name=="web")].notAfter"#,
+        priority = 1,
+        description = "end of the web certificate"
+    ),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')")
+        .message("metadata.name must start with a letter, have at most 40 characters out of a-z, 0-9 and '-', and not end with '-': it becomes part of Service names"),
+    validation = Rule::new("!self.metadata.name.endsWith('-auth') && !self.metadata.name.endsWith('-proxy')")
+        .message("metadata.name must not end with '-auth' or '-proxy': the tenant without that ending uses such names for its own objects"),
+    validation = Rule::new("self.spec.domain == oldSelf.spec.domain")
+        .message("spec.domain is immutable: it is the cluster name in every certificate. Create a new Tenant for a new domain")
+        .field_path(".spec.domain"),
+    validation = Rule::new("self.spec.edition == oldSelf.spec.edition")
+        .message("spec.edition is immutable. Create a new Tenant for another edition")
+        .field_path(".spec.edition"),
+    validation = Rule::new("self.spec.region == oldSelf.spec.region")
+        .message("spec.region is immutable: the data lives there. Create a new Tenant for another region")
+        .field_path(".spec.region"),
+    validation = Rule::new("self.spec.network.exposure == oldSelf.spec.network.exposure")
+        .message("spec.network.exposure is immutable: a published address never changes under a running tenant. Create a new Tenant")
+        .field_path(".spec.network.exposure"),
+    validation = Rule::new("has(self.spec.network.portPool) == has(oldSelf.spec.network.portPool) && (!has(self.spec.network.portPool) || self.spec.network.portPool == oldSelf.spec.network.portPool)")
+        .message("spec.network.portPool is immutable and can be neither set nor removed later: a published port never changes under a running tenant. Create a new Tenant")
+        .field_path(".spec.network"),
+    validation = Rule::new("self.spec.edition != 'Enterprise' || has(self.spec.licenseSecretRef)")
+        .message("spec.licenseSecretRef is required for edition Enterprise: name a Secret in this namespace with the key license.pem")
+        .field_path(".spec.licenseSecretRef"),
+    validation = Rule::new("self.spec.edition != 'Community' || !has(self.spec.licenseSecretRef)")
+        .message("spec.licenseSecretRef must be absent for edition Community: remove it, or choose edition Enterprise")
+        .field_path(".spec.licenseSecretRef")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSpec {
+    /// Teleport cluster name and public host name: a lower-case fully qualified domain name without a trailing dot.
+    /// Claimed once for the whole installation, immutable. Point this name and `*.` of it at the published address.
+    /// Example: `acme.example.com`.
+    #[schemars(length(min = 4, max = 200))]
+    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$')")
+        .message("spec.domain must be a lower-case fully qualified domain name such as acme.example.com: no wildcard, no port, no trailing dot"))]
+    pub domain: String,
+
+    /// `Enterprise` or `Community`: which Teleport build runs. Immutable.
+    pub edition: Edition,
+
+    /// The Enterprise licence: a Secret in the tenant's namespace with the key `license.pem`. Required for `Enterprise`,
+    /// refused for `Community`. The operator reads it and never writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_secret_ref: Option<SecretRef>,
+
+    /// The Teleport version that Auth and Proxy should run, without a leading `v`. Example: `18.1.0`.
+    #[schemars(length(min = 5, max = 20))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,2}([.](0|[1-9][0-9]{0,2})){2}$')")
+        .message("spec.version must be a released Teleport version such as 18.1.0: three numbers without leading zeros, no leading 'v', no pre-release"))]
+    pub version: String,
+
+    /// AWS region of the tenant's tables and bucket; one of the regions of the fleet policy. Immutable.
+    /// Example: `us-west-2`.
+    #[schemars(length(min = 5, max = 30))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$')")
+        .message("spec.region must be an AWS region name such as us-west-2"))]
+    pub region: String,
+
+    /// How many agents the tenant is sized for, which decides the resources of Auth and Proxy: `Small` up to 500,
+    /// `Medium` up to 3,000, `Large` up to 10,000.
+    #[serde(default)]
+    pub size: Size,
+
+    /// How the inventory of agents is judged.
+    #[serde(default)]
+    pub agents: Agents,
+
+    /// The Auth processes.
+    #[serde(default)]
+    pub auth: Auth,
+
+    /// The Proxy processes.
+    #[serde(default)]
+    pub proxy: Proxy,
+
+    /// How the tenant is reached.
+    #[serde(default)]
+    pub network: Network,
+
+    /// How the tenant's data is kept.
+    #[serde(default)]
+    pub storage: Storage,
+
+    /// While true, deleting this Tenant is refused, and a deletion that got past the refusal is not carried out: the
+    /// tenant keeps running until this is set to false.
+    #[serde(default = "enabled")]
+    pub deletion_protection: bool,
+}
+
+pub(crate) fn enabled() -> bool {
+    true
+}
+
+/// Which Teleport build runs.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// The Enterprise build; needs a licence.
+    Enterprise,
+    /// The Community build.
+    Community,
+}
+
+/// A Secret in the namespace of the object that names it.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')")
+        .message("name must be the name of a Secret: lower-case letters, digits, '-' and '.'"))]
+    pub name: String,
+}
+
+/// Size classes; the numbers are Teleport's published scaling figures, scaled down.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    /// Up to 500 agents.
+    #[default]
+    Small,
+    /// Up to 3,000 agents.
+    Medium,
+    /// Up to 10,000 agents.
+    Large,
+}
+
+/// How the inventory of agents is judged.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Agents {
+    /// How old the last complete reading of the inventory may be before the condition `AgentsObserved` turns False.
+    /// Hours, minutes and seconds, 1m to 24h. Default `15m`.
+    #[serde(rename = "reportTTL", default = "default_report_ttl")]
+    #[schemars(length(min = 2, max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')")
+        .message("spec.agents.reportTTL must be a duration between 1m and 24h out of hours, minutes and seconds, such as 15m or 1h30m"))]
+    pub report_ttl: String,
+}
+
+fn default_report_ttl() -> String {
+    "15m".to_owned()
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Agents { report_ttl: default_report_ttl() }
+    }
+}
+
+/// The Auth processes.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// 1 or 2. Never more: AWS throttles more than two readers of the state table's stream.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 2))]
+    pub replicas: i32,
+}
+
+fn two() -> i32 {
+    2
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth { replicas: two() }
+    }
+}
+
+/// The Proxy processes.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Proxy {
+    /// Number of Proxy pods, 1 to 32. Default 2.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub replicas: i32,
+
+    /// Seconds that a new Proxy pod must be ready before the next one is replaced, 0 to 3600, so that agents reconnect
+    /// in between. Default 15.
+    #[serde(default = "default_min_ready_seconds")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: i32,
+
+    /// Seconds that a Proxy pod may take to end, 60 to 7200; 30 of them pass before it is told to stop, so that traffic
+    /// has moved away. Default 210: SSH clients re-establish every three minutes and so migrate before the end.
+    #[serde(default = "default_termination_grace_period_seconds")]
+    #[schemars(range(min = 60, max = 7200))]
+    pub termination_grace_period_seconds: i64,
+}
+
+fn default_min_ready_seconds() -> i32 {
+    15
+}
+
+fn default_termination_grace_period_seconds() -> i64 {
+    210
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Proxy {
+            replicas: two(),
+            min_ready_seconds: default_min_ready_seconds(),
+            termination_grace_period_seconds: default_termination_grace_period_seconds(),
+        }
+    }
+}
+
+/// How the tenant's data is kept.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Whether both tables can be restored to any second of the last 35 days. Default true.
+    #[serde(default = "enabled")]
+    pub point_in_time_recovery: bool,
+
+    /// Days that an audit event is kept, 1 to 3650; applies to events written from then on. Default 365.
+    #[serde(default = "default_audit_retention_days")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub audit_retention_days: i32,
+}
+
+fn default_audit_retention_days() -> i32 {
+    365
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage { point_in_time_recovery: true, audit_retention_days: default_audit_retention_days() }
+    }
+}
