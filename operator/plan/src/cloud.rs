@@ -1,0 +1,9 @@
+//! The tenant's cloud resources: what they look like, what they should look like, and the steps between.
+
+pub mod facts;
+pub mod stage;
+pub mod step;
+pub mod wanted;
+
+pub use stage::{CloudFacts, Gap};
+pub use wanted::CloudNames;

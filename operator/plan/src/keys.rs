@@ -1,0 +1,151 @@
+//! Key material of one tenant as it lies in its Secrets, and its layout there. Making keys needs randomness and
+//! happens in the operator; this module only names, carries and checks them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+/// Keys of the authority Secret. PEM text, but for the `.pub` entries, which are authorized_keys lines.
+pub mod entry {
+    /// Host authority, X.509 certificate (P-256).
+    pub const HOST_CERTIFICATE: &str = "host-ca.crt";
+    /// Host authority, X.509 private key, PKCS#8.
+    pub const HOST_KEY: &str = "host-ca.key";
+    /// Host authority, SSH public key (Ed25519).
+    pub const HOST_SSH_PUBLIC: &str = "host-ca-ssh.pub";
+    /// Host authority, SSH private key, PKCS#8.
+    pub const HOST_SSH_KEY: &str = "host-ca-ssh.key";
+    /// User authority, X.509 certificate (P-256).
+    pub const USER_CERTIFICATE: &str = "user-ca.crt";
+    /// User authority, X.509 private key, PKCS#8.
+    pub const USER_KEY: &str = "user-ca.key";
+    /// User authority, SSH public key (Ed25519).
+    pub const USER_SSH_PUBLIC: &str = "user-ca-ssh.pub";
+    /// User authority, SSH private key, PKCS#8.
+    pub const USER_SSH_KEY: &str = "user-ca-ssh.key";
+    /// Issuer of the tenant's own web certificates, X.509 certificate (P-256).
+    pub const WEB_CERTIFICATE: &str = "web-ca.crt";
+    /// Issuer of the tenant's own web certificates, private key, PKCS#8.
+    pub const WEB_KEY: &str = "web-ca.key";
+}
+
+/// Text that must not reach a log: `Debug` prints only its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sensitive(pub String);
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "<{} bytes withheld>", self.0.len())
+    }
+}
+
+/// One authority of the cluster: an X.509 pair and an SSH pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// X.509 certificate, PEM.
+    pub certificate: String,
+    /// X.509 private key, PKCS#8 PEM.
+    pub key: Sensitive,
+    /// SSH public key, authorized_keys line.
+    pub ssh_public: String,
+    /// SSH private key, PKCS#8 PEM.
+    pub ssh_key: Sensitive,
+}
+
+/// Issuer of the tenant's own web certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebIssuer {
+    /// X.509 certificate, PEM.
+    pub certificate: String,
+    /// Private key, PKCS#8 PEM.
+    pub key: Sensitive,
+}
+
+/// Everything in the authority Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// Signs hosts, Auth and the operator's own client certificates.
+    pub host: Authority,
+    /// Signs users.
+    pub user: Authority,
+    /// Signs the web certificate.
+    pub web: WebIssuer,
+}
+
+impl Authorities {
+    /// The entries of the Secret.
+    pub fn entries(&self) -> BTreeMap<String, String> {
+        let Authorities { host, user, web } = self;
+        [
+            (entry::HOST_CERTIFICATE, &host.certificate),
+            (entry::HOST_KEY, &host.key.0),
+            (entry::HOST_SSH_PUBLIC, &host.ssh_public),
+            (entry::HOST_SSH_KEY, &host.ssh_key.0),
+            (entry::USER_CERTIFICATE, &user.certificate),
+            (entry::USER_KEY, &user.key.0),
+            (entry::USER_SSH_PUBLIC, &user.ssh_public),
+            (entry::USER_SSH_KEY, &user.ssh_key.0),
+            (entry::WEB_CERTIFICATE, &web.certificate),
+            (entry::WEB_KEY, &web.key.0),
+        ]
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), text.clone()))
+        .collect()
+    }
+
+    /// Reads the entries of the Secret.
+    ///
+    /// # Errors
+    /// The name of the first entry that is missing.
+    pub fn from_entries(entries: &BTreeMap<String, String>) -> Result<Authorities, &'static str> {
+        let text = |name: &'static str| entries.get(name).cloned().ok_or(name);
+        Ok(Authorities {
+            host: Authority {
+                certificate: text(entry::HOST_CERTIFICATE)?,
+                key: Sensitive(text(entry::HOST_KEY)?),
+                ssh_public: text(entry::HOST_SSH_PUBLIC)?,
+                ssh_key: Sensitive(text(entry::HOST_SSH_KEY)?),
+            },
+            user: Authority {
+                certificate: text(entry::USER_CERTIFICATE)?,
+                key: Sensitive(text(entry::USER_KEY)?),
+                ssh_public: text(entry::USER_SSH_PUBLIC)?,
+                ssh_key: Sensitive(text(entry::USER_SSH_KEY)?),
+            },
+            web: WebIssuer { certificate: text(entry::WEB_CERTIFICATE)?, key: Sensitive(text(entry::WEB_KEY)?) },
+        })
+    }
+}
+
+impl Authorities {
+    /// The token by which Proxy joins Auth: 256 bits that follow from the host authority's key, so that it needs no Secret
+    /// of its own that could be lost, and comes back the same with the authorities.
+    pub fn join_token(&self) -> Sensitive {
+        Sensitive(crate::names::digest(format!("tenancy.dev/proxy-join/v1\n{}", self.host.key.0).as_bytes()))
+    }
+}
+
+/// A web certificate with its key, as in its Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebCertificate {
+    /// Certificate chain, PEM, leaf first.
+    pub certificate: String,
+    /// Private key, PKCS#8 PEM.
+    pub key: Sensitive,
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Valid from.
+    pub not_before: DateTime<Utc>,
+    /// Valid until.
+    pub not_after: DateTime<Utc>,
+    /// DNS names among the subject alternative names, in the certificate's order.
+    pub names: Vec<String>,
+    /// Distinguished name of the issuer, as text.
+    pub issuer: String,
+    /// Distinguished name of the subject, as text.
+    pub subject: String,
+}

@@ -1,0 +1,26 @@
+//! The planner: what a tenant should look like and what to do next, as a pure function of what was observed.
+//! No clock, no randomness, no client, no `async`; time and facts come in as fields. It never fails: it blocks, with data.
+
+pub mod claims;
+pub mod clock;
+pub mod cloud;
+pub mod duration;
+pub mod fact;
+pub mod fleet;
+pub mod keys;
+pub mod manifest;
+pub mod names;
+pub mod object;
+pub mod observed;
+pub mod removal;
+pub mod report;
+pub mod stage;
+pub mod step;
+pub mod teleport;
+pub mod tenant;
+pub mod version;
+pub mod wanted;
+
+pub use fact::Fact;
+pub use step::Plan;
+pub use tenant::tenant;

@@ -1,0 +1,108 @@
+//! The tenant's Kubernetes objects. One function builds one object; it takes validated input, cannot fail, and writes
+//! every field that matters.
+
+pub mod auth;
+pub mod bootstrap;
+pub mod config;
+pub mod mount;
+pub mod pod;
+pub mod proxy;
+pub mod service;
+
+use crds::tenant_status::Ports;
+
+use crate::cloud::CloudNames;
+use crate::fleet::Installation;
+use crate::keys::Authorities;
+use crate::names::{self, Identity};
+use crate::object::Object;
+use crate::version::Version;
+use crate::wanted::Wanted;
+
+/// Everything that a rendering needs.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// Names and labels.
+    pub tenant: &'a Identity,
+    /// What the user asked for.
+    pub wanted: &'a Wanted,
+    /// What the platform team decided.
+    pub installation: &'a Installation,
+    /// Names of the cloud resources.
+    pub cloud: &'a CloudNames,
+    /// The port block, for tenants that have one.
+    pub ports: Option<&'a Ports>,
+    /// The version that the pods run.
+    pub version: &'a Version,
+    /// The certificate authorities.
+    pub authorities: &'a Authorities,
+}
+
+/// The objects by which Auth is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuthObjects {
+    /// ServiceAccount whose token the role trusts.
+    pub service_account: Object,
+    /// `teleport.yaml`.
+    pub config: Object,
+    /// Bootstrap and start-up resources.
+    pub startup: Object,
+    /// Internal Service.
+    pub service: Object,
+    /// One Deployment for each replica, rolled one after the other.
+    pub deployments: Vec<Object>,
+}
+
+/// The objects by which Proxy is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyObjects {
+    /// `teleport.yaml`.
+    pub config: Object,
+    /// The token by which it joins Auth.
+    pub join: Object,
+    /// Public Service.
+    pub service: Object,
+    /// The Deployment.
+    pub deployment: Object,
+}
+
+/// A whole tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// Auth.
+    pub auth: AuthObjects,
+    /// Proxy.
+    pub proxy: ProxyObjects,
+}
+
+impl Rendered {
+    /// Renders everything.
+    pub fn new(inputs: &Inputs<'_>) -> Rendered {
+        let auth_config = auth::config(inputs);
+        let startup = auth::startup(inputs);
+        let deployments = (0..inputs.wanted.auth_replicas)
+            .map(|ordinal| auth::deployment(inputs, ordinal, &auth_config.reference.name, &startup.reference.name))
+            .collect();
+        let proxy_config = proxy::config(inputs);
+        let join = proxy::join(inputs);
+        let deployment = proxy::deployment(inputs, &proxy_config.reference.name, &join.reference.name);
+        Rendered {
+            auth: AuthObjects {
+                service_account: auth::service_account(inputs),
+                config: auth_config,
+                startup,
+                service: service::auth(inputs),
+                deployments,
+            },
+            proxy: ProxyObjects { config: proxy_config, join, service: service::public(inputs), deployment },
+        }
+    }
+
+    /// Digest of the pod templates: what a restart would change. Replica counts are not part of it.
+    pub fn template(&self) -> String {
+        let Rendered { auth, proxy } = self;
+        let text = |object: &Object| object.manifest["spec"]["template"].to_string();
+        let templates = [auth.deployments.first().map(text).unwrap_or_default(), text(&proxy.deployment)];
+        names::digest(templates.join("\n").as_bytes())[..16].to_owned()
+    }
+}

@@ -1,0 +1,117 @@
+//! `teleport.yaml` of Auth and Proxy, configuration version v3.
+
+use crds::network::ProxyProtocol;
+use crds::tenant::Edition;
+use serde_json::{Value, json};
+
+use super::{Inputs, mount};
+use crate::object::sorted;
+
+/// Connections that one process accepts; Teleport's scaling guide raises its default of 15,000 to this.
+const MAX_CONNECTIONS: u32 = 65_000;
+/// How often Proxy looks for a renewed web certificate.
+const KEYPAIRS_RELOAD: &str = "1h";
+
+/// Configuration of Auth.
+pub fn auth(inputs: &Inputs<'_>) -> String {
+    let Inputs { wanted, cloud, .. } = inputs;
+    // `second_factors` came with major 17; before it the parser knows only the single key, and refuses the other.
+    let factors = if inputs.version.major >= 17 {
+        ("second_factors", json!(["webauthn", "otp"]))
+    } else {
+        ("second_factor", json!("on"))
+    };
+    let mut authentication = json!({"type": "local", "webauthn": {"rp_id": wanted.domain}});
+    authentication[factors.0] = factors.1;
+    let mut service = json!({
+        "enabled": true,
+        "cluster_name": wanted.domain,
+        "listen_addr": "0.0.0.0:3025",
+        "proxy_listener_mode": if wanted.pod_inputs.tls_routing { "multiplex" } else { "separate" },
+        "session_recording": "node",
+        "authentication": authentication,
+    });
+    if wanted.edition == Edition::Enterprise {
+        service["license_file"] = json!(format!("{}/license.pem", mount::LICENSE));
+    }
+    let mut teleport = process();
+    teleport["auth_server"] = json!("127.0.0.1:3025");
+    teleport["storage"] = json!({
+        "type": "dynamodb",
+        "region": cloud.region,
+        "table_name": cloud.state_table,
+        "audit_events_uri": [format!("dynamodb://{}", cloud.events_table)],
+        "audit_sessions_uri": format!("s3://{}/records?region={}", cloud.bucket, cloud.region),
+        // The operator keeps point-in-time recovery; with `true` Auth would need the right to change it and set it at each start.
+        "continuous_backups": false,
+        "billing_mode": "pay_per_request",
+        "retention_period": format!("{}d", wanted.pod_inputs.audit_retention_days),
+    });
+    yaml(json!({
+        "version": "v3",
+        "teleport": teleport,
+        "auth_service": service,
+        "proxy_service": {"enabled": false},
+        "ssh_service": {"enabled": false},
+    }))
+}
+
+/// Configuration of Proxy. The separate listeners are open whenever there is a block, also with TLS routing, which is
+/// only what clients are told to use.
+pub fn proxy(inputs: &Inputs<'_>) -> String {
+    let Inputs { tenant, wanted, installation, .. } = inputs;
+    let domain = &wanted.domain;
+    let mut service = json!({
+        "enabled": true,
+        "web_listen_addr": "0.0.0.0:3080",
+        "public_addr": [format!("{domain}:443")],
+        "https_keypairs": [{
+            "key_file": format!("{}/tls.key", mount::TLS),
+            "cert_file": format!("{}/tls.crt", mount::TLS),
+        }],
+        "https_keypairs_reload_interval": KEYPAIRS_RELOAD,
+        "proxy_protocol": match wanted.pod_inputs.proxy_protocol {
+            ProxyProtocol::Enabled => "on",
+            ProxyProtocol::Disabled => "off",
+        },
+    });
+    if let Some(ports) = inputs.ports {
+        let addresses = [
+            ("listen_addr", "0.0.0.0:3023", "ssh_public_addr", ports.ssh),
+            ("tunnel_listen_addr", "0.0.0.0:3024", "tunnel_public_addr", ports.tunnel),
+            ("kube_listen_addr", "0.0.0.0:3026", "kube_public_addr", ports.kube),
+            ("mysql_listen_addr", "0.0.0.0:3036", "mysql_public_addr", ports.mysql),
+        ];
+        for (listener, address, public, port) in addresses {
+            service[listener] = json!(address);
+            service[public] = json!([format!("{domain}:{port}")]);
+        }
+        // PostgreSQL is served by the web listener.
+        service["postgres_public_addr"] = json!([format!("{domain}:{}", ports.postgres)]);
+    }
+    let mut teleport = process();
+    teleport["auth_server"] =
+        json!(format!("{}.{}.svc.{}:3025", tenant.auth(), tenant.namespace, installation.cluster_domain));
+    teleport["join_params"] = json!({"method": "token", "token_name": format!("{}/token", mount::JOIN)});
+    yaml(json!({
+        "version": "v3",
+        "teleport": teleport,
+        "proxy_service": service,
+        "auth_service": {"enabled": false},
+        "ssh_service": {"enabled": false},
+    }))
+}
+
+/// What every process has in its `teleport` section.
+fn process() -> Value {
+    json!({
+        "data_dir": "/var/lib/teleport",
+        "log": {"output": "stderr", "severity": "INFO", "format": {"output": "json"}},
+        "connection_limits": {"max_connections": MAX_CONNECTIONS},
+    })
+}
+
+/// As YAML with sorted keys.
+pub fn yaml(value: Value) -> String {
+    serde_saphyr::to_string(&sorted(value)).expect("a JSON value is always a YAML document")
+}

@@ -1,0 +1,64 @@
+//! What pods find in their file system: the directories, which the configuration refers to, and the volumes behind them.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection, Volume,
+    VolumeProjection,
+};
+
+/// `teleport.yaml`.
+pub const CONFIG: &str = "/etc/teleport";
+/// Start-up resources of Auth.
+pub const STARTUP: &str = "/etc/teleport-startup";
+/// The licence.
+pub const LICENSE: &str = "/var/lib/license";
+/// The token that AWS exchanges for credentials.
+pub const AWS_TOKEN: &str = "/var/run/secrets/tenancy.dev/aws";
+/// The web certificate.
+pub const TLS: &str = "/etc/teleport-tls";
+/// The issuer of the web certificate.
+pub const TRUST: &str = "/etc/teleport-tls-ca";
+/// The join token.
+pub const JOIN: &str = "/etc/teleport-join";
+
+/// The token that AWS exchanges for credentials of the tenant's role.
+pub fn aws_token() -> Volume {
+    Volume {
+        name: "aws-token".into(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some("sts.amazonaws.com".into()),
+                    expiration_seconds: Some(3600),
+                    path: "token".into(),
+                    ..ServiceAccountTokenProjection::default()
+                }),
+                ..VolumeProjection::default()
+            }]),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// A ConfigMap as the volume `config`.
+pub fn config(name: &str) -> Volume {
+    Volume {
+        name: "config".into(),
+        config_map: Some(ConfigMapVolumeSource { name: name.into(), ..ConfigMapVolumeSource::default() }),
+        ..Volume::default()
+    }
+}
+
+/// A Secret, or some keys of it, as a volume.
+pub fn secret(volume: &str, secret: &str, items: Option<Vec<KeyToPath>>) -> Volume {
+    Volume {
+        name: volume.into(),
+        secret: Some(SecretVolumeSource { secret_name: Some(secret.into()), items, ..SecretVolumeSource::default() }),
+        ..Volume::default()
+    }
+}
+
+/// One key of a Secret as a file.
+pub fn item(key: &str, path: &str) -> KeyToPath {
+    KeyToPath { key: key.into(), path: path.into(), ..KeyToPath::default() }
+}

@@ -1,0 +1,213 @@
+//! What Auth and Proxy pods have in common.
+
+use std::collections::BTreeMap;
+
+use crds::tenant::{Edition, Size};
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, ExecAction, HTTPGetAction, Lifecycle,
+    LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    WeightedPodAffinityTerm,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::Inputs;
+use crate::names::Component;
+
+/// Port of the diagnostics.
+pub const DIAGNOSTICS: i32 = 3000;
+/// How long an ending pod still serves, while load balancers and kube-proxy take it out.
+const DRAIN: &str = "30s";
+/// Any user but root; images run as root unless told otherwise.
+const USER: i64 = 65532;
+
+/// What differs between the components.
+pub struct Parts {
+    /// Which component.
+    pub component: Component,
+    /// Further labels of the pods, beyond those of the component.
+    pub labels: BTreeMap<String, String>,
+    /// ServiceAccount; none of its tokens is mounted by default.
+    pub service_account: Option<String>,
+    /// Arguments after `teleport start`.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<EnvVar>,
+    /// Named ports.
+    pub ports: Vec<(&'static str, i32)>,
+    /// Volumes with the directory where each is mounted read-only.
+    pub volumes: Vec<(Volume, String)>,
+    /// Seconds to end.
+    pub grace_seconds: i64,
+}
+
+/// Milli-CPU requested and MiB of memory requested and allowed, by size and component: Teleport's scaling figures,
+/// scaled down to the bounds of each size. No CPU limit: throttling makes Teleport unstable.
+fn resources(size: Size, component: Component) -> (i64, i64) {
+    match (size, component) {
+        (Size::Small, _) => (500, 1024),
+        (Size::Medium, Component::Auth) => (2000, 4096),
+        (Size::Medium, Component::Proxy) => (1000, 2048),
+        (Size::Large, Component::Auth) => (8000, 16384),
+        (Size::Large, Component::Proxy) => (4000, 8192),
+    }
+}
+
+/// The pod template of a component.
+pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
+    let Parts { component, labels, service_account, args, env, ports, volumes, grace_seconds } = parts;
+    let mut pod_labels = inputs.tenant.component_labels(component);
+    pod_labels.extend(labels);
+    pod_labels.insert("app.kubernetes.io/version".into(), inputs.version.to_string());
+    pod_labels.insert("teleport.dev/majorVersion".into(), inputs.version.major.to_string());
+    let repository = match inputs.wanted.edition {
+        Edition::Enterprise => &inputs.installation.images.enterprise,
+        Edition::Community => &inputs.installation.images.community,
+    };
+    let (milli_cpu, mebibytes) = resources(inputs.wanted.pod_inputs.size, component);
+    let mut mounts: Vec<VolumeMount> = Vec::new();
+    let mut pod_volumes: Vec<Volume> = Vec::new();
+    for (volume, directory) in volumes {
+        mounts.push(VolumeMount {
+            name: volume.name.clone(),
+            mount_path: directory,
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+        pod_volumes.push(volume);
+    }
+    for (name, directory) in [("data", "/var/lib/teleport"), ("tmp", "/tmp")] {
+        mounts.push(VolumeMount { name: name.into(), mount_path: directory.into(), ..VolumeMount::default() });
+        pod_volumes.push(Volume {
+            name: name.into(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
+    let mut container_env = vec![variable("GOMEMLIMIT", format!("{}MiB", mebibytes * 9 / 10))];
+    container_env.extend(env);
+    let container = Container {
+        name: "teleport".into(),
+        image: Some(format!("{repository}:{}", inputs.version)),
+        image_pull_policy: Some("IfNotPresent".into()),
+        args: Some(args),
+        env: Some(container_env),
+        ports: Some(
+            ports
+                .into_iter()
+                .chain([("diag", DIAGNOSTICS)])
+                .map(|(name, port)| k8s_openapi::api::core::v1::ContainerPort {
+                    name: Some(name.into()),
+                    container_port: port,
+                    protocol: Some("TCP".into()),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                exec: Some(ExecAction {
+                    command: Some(["teleport", "wait", "duration", DRAIN].map(str::to_owned).to_vec()),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        liveness_probe: Some(probe("/healthz", 6)),
+        readiness_probe: Some(probe("/readyz", 12)),
+        resources: Some(ResourceRequirements {
+            requests: Some(BTreeMap::from([
+                ("cpu".to_owned(), Quantity(cpu(milli_cpu))),
+                ("memory".to_owned(), Quantity(format!("{}Gi", mebibytes / 1024))),
+            ])),
+            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity(format!("{}Gi", mebibytes / 1024)))])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    };
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(pod_labels), ..ObjectMeta::default() }),
+        spec: Some(PodSpec {
+            affinity: Some(spread_over_hosts(inputs, component)),
+            automount_service_account_token: Some(false),
+            containers: vec![container],
+            enable_service_links: Some(false),
+            security_context: Some(PodSecurityContext {
+                fs_group: Some(USER),
+                run_as_group: Some(USER),
+                run_as_non_root: Some(true),
+                run_as_user: Some(USER),
+                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+                ..PodSecurityContext::default()
+            }),
+            service_account_name: service_account,
+            termination_grace_period_seconds: Some(grace_seconds),
+            topology_spread_constraints: Some(
+                ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+                    .map(|key| TopologySpreadConstraint {
+                        label_selector: Some(inputs.tenant.label_selector(component)),
+                        max_skew: 1,
+                        topology_key: key.into(),
+                        when_unsatisfiable: "ScheduleAnyway".into(),
+                        ..TopologySpreadConstraint::default()
+                    })
+                    .to_vec(),
+            ),
+            volumes: Some(pod_volumes),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// An environment variable with a value.
+pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value.into()), ..EnvVar::default() }
+}
+
+/// The form in which the API server stores it.
+fn cpu(milli: i64) -> String {
+    if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
+}
+
+fn probe(path: &str, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("diag".into()),
+            scheme: Some("HTTP".into()),
+            ..HTTPGetAction::default()
+        }),
+        initial_delay_seconds: Some(5),
+        period_seconds: Some(5),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        success_threshold: Some(1),
+        ..Probe::default()
+    }
+}
+
+fn spread_over_hosts(inputs: &Inputs<'_>, component: Component) -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+                weight: 50,
+                pod_affinity_term: PodAffinityTerm {
+                    label_selector: Some(inputs.tenant.label_selector(component)),
+                    topology_key: "kubernetes.io/hostname".into(),
+                    ..PodAffinityTerm::default()
+                },
+            }]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}

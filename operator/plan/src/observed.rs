@@ -1,0 +1,166 @@
+//! Everything a plan is made from. Facts only: nothing here decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use serde_json::Value;
+
+use crate::claims::Claim;
+use crate::cloud::CloudFacts;
+use crate::fact::Fact;
+use crate::fleet::Installation;
+use crate::keys::{Authorities, CertificateFacts};
+use crate::object::Ref;
+use crate::teleport::{AuthPing, Instance, WebPing};
+
+/// What was observed of one tenant and its surroundings.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The one time of this run.
+    pub now: DateTime<Utc>,
+    /// Version of this operator.
+    pub operator_version: String,
+    /// The Tenant with its last status.
+    pub tenant: Tenant,
+    /// The fleet policy: the last good one, or why there never was one.
+    pub installation: Result<Installation, String>,
+    /// All claims of the installation.
+    pub claims: Fact<Arc<Vec<Claim>>>,
+    /// The cloud resources.
+    pub cloud: CloudFacts,
+    /// The tenant's objects, as far as they were read.
+    pub objects: Objects,
+    /// The Secrets that the operator looks into.
+    pub secrets: Secrets,
+    /// What the processes say.
+    pub teleport: Processes,
+    /// Failures that last.
+    pub failures: BTreeMap<(StageName, Source), Failure>,
+}
+
+/// Where a failure of a stage came from. Success in one says nothing about the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Reading Kubernetes or the cloud.
+    Read,
+    /// Asking a process of the tenant.
+    Process,
+    /// Performing a step.
+    Step,
+}
+
+/// The stages of a tenant, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageName {
+    /// Finalizer, tenant id, domain, ports.
+    Identity,
+    /// Account, tables, bucket, role.
+    Cloud,
+    /// Authorities, join token, web certificate, licence.
+    Keys,
+    /// Auth and its configuration.
+    Auth,
+    /// Proxy and its configuration.
+    Proxy,
+    /// The inventory.
+    Agents,
+}
+
+/// The kind of a failure decides when it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// May pass by itself: shows in the message at once, in the status after five minutes.
+    Passing,
+    /// A permission is missing: shows at once.
+    Denied,
+    /// A defect: shows at once.
+    Defect,
+}
+
+/// A call of a stage that failed, and since when it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// First failure of an unbroken row.
+    pub since: DateTime<Utc>,
+    /// What kind.
+    pub kind: FailureKind,
+    /// The whole chain of causes in one line.
+    pub message: String,
+}
+
+/// The tenant's objects, each read by its name. What was not read yet is not there at all; a plan asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// By kind and name.
+    pub live: BTreeMap<Ref, Fact<Value>>,
+}
+
+impl Objects {
+    /// What was read of one object, if it was asked for.
+    pub fn read(&self, reference: &Ref) -> Option<&Fact<Value>> {
+        self.live.get(reference)
+    }
+
+    /// The object, if it was read and is there.
+    pub fn known(&self, reference: &Ref) -> Option<&Value> {
+        self.live.get(reference).and_then(Fact::known)
+    }
+}
+
+/// Contents of a Secret, or what is wrong with them.
+pub type Contents<T> = Result<T, String>;
+
+/// The Secrets that the operator looks into.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// The certificate authorities.
+    pub authorities: Fact<Contents<AuthoritySecret>>,
+    /// The web certificate.
+    pub web: Fact<Contents<WebSecret>>,
+    /// The licence: whether the named Secret has the key.
+    pub license: Fact<Contents<()>>,
+}
+
+/// The authorities, with what their certificates say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthoritySecret {
+    /// The keys.
+    pub authorities: Authorities,
+    /// The host authority's certificate.
+    pub host: CertificateFacts,
+    /// The user authority's certificate.
+    pub user: CertificateFacts,
+}
+
+/// The web certificate as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSecret {
+    /// What it says.
+    pub certificate: CertificateFacts,
+    /// Whether the key is that of the certificate.
+    pub key_matches: bool,
+    /// Whether it was issued by the tenant's own issuer, and the Secret names that issuer.
+    pub issued_by_tenant: bool,
+}
+
+/// What the processes say.
+#[derive(Clone, Debug)]
+pub struct Processes {
+    /// Auth, asked over gRPC.
+    pub auth: Fact<AuthPing>,
+    /// Proxy, asked over HTTPS.
+    pub web: Fact<WebPing>,
+    /// The last complete reading of the inventory.
+    pub inventory: Option<Arc<Inventory>>,
+}
+
+/// A complete reading of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// When it was read, by our clock.
+    pub read_at: DateTime<Utc>,
+    /// All instances, Auth and Proxy included.
+    pub instances: Vec<Instance>,
+}

@@ -1,0 +1,171 @@
+//! The stages of a tenant. Each looks at the facts, says what holds (verdicts) and what to do (steps); a stage that is
+//! not settled withholds the steps of the later ones, but never their verdicts.
+
+pub mod agents;
+pub mod auth;
+pub mod cloud;
+pub mod deployment;
+pub mod identity;
+pub mod keys;
+pub mod proxy;
+pub mod update;
+
+use chrono::TimeDelta;
+use crds::{ConditionType, Reason};
+
+use crate::cloud::CloudNames;
+use crate::fleet::Installation;
+use crate::names::Identity;
+use crate::object::{Difference, Object, Ref, difference};
+use crate::observed::Observed;
+use crate::step::Step;
+use crate::wanted::Wanted;
+
+/// How often to look again at something that changes by itself and sends no event.
+pub const POLL: TimeDelta = TimeDelta::seconds(1);
+/// How often to look whether a person did what was asked for.
+pub const RETRY: TimeDelta = TimeDelta::seconds(10);
+
+/// What every stage looks at.
+pub struct Scope<'a> {
+    /// The facts.
+    pub observed: &'a Observed,
+    /// The spec, parsed.
+    pub wanted: &'a Wanted,
+    /// The fleet policy.
+    pub installation: &'a Installation,
+    /// Names in the cluster.
+    pub tenant: Identity,
+    /// Names in the cloud.
+    pub cloud: CloudNames,
+}
+
+/// Answer to the question of one condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    True,
+    /// No.
+    False,
+    /// Cannot be told.
+    Unknown,
+}
+
+/// One condition as the stage sees it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The question.
+    pub condition: ConditionType,
+    /// The answer.
+    pub answer: Answer,
+    /// In one word.
+    pub reason: Reason,
+    /// For people: what it is, and what to do.
+    pub message: String,
+}
+
+/// Why only a person can help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// In one word.
+    pub reason: Reason,
+    /// What to do.
+    pub message: String,
+}
+
+/// Outcome of one stage.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// Conditions.
+    pub verdicts: Vec<Verdict>,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// What it waits for, for people; empty and without steps means settled.
+    pub waiting: Vec<String>,
+    /// Set when only a person can help.
+    pub stalled: Option<Stall>,
+    /// Look again after this time at the latest.
+    pub wake: Option<TimeDelta>,
+    /// Objects that must be read by name before more can be said.
+    pub needs: Vec<Ref>,
+    /// What could not be read. Nothing is concluded from it; it keeps the stage open.
+    pub unread: Vec<String>,
+}
+
+impl Stage {
+    /// Whether nothing is left to do or to wait for.
+    pub fn is_settled(&self) -> bool {
+        self.only_unread() && self.unread.is_empty()
+    }
+
+    /// Whether nothing but an answer that did not come keeps it open.
+    pub fn only_unread(&self) -> bool {
+        self.steps.is_empty() && self.waiting.is_empty() && self.stalled.is_none() && self.needs.is_empty()
+    }
+
+    /// Adds a verdict.
+    pub fn verdict(&mut self, condition: ConditionType, answer: Answer, reason: Reason, message: impl Into<String>) {
+        self.verdicts.push(Verdict { condition, answer, reason, message: message.into() });
+    }
+
+    /// Waits for something that sends an event when it comes.
+    pub fn waits(&mut self, what: impl Into<String>) {
+        self.waiting.push(what.into());
+    }
+
+    /// Waits for something that must be asked for again.
+    pub fn polls(&mut self, what: impl Into<String>) {
+        self.waits(what);
+        self.wakes_in(POLL);
+    }
+
+    /// Looks again after this time at the latest.
+    pub fn wakes_in(&mut self, delay: TimeDelta) {
+        self.wake = Some(self.wake.map_or(delay, |wake| wake.min(delay)));
+    }
+
+    /// Only a person can help. The first reason stands. What a person does sends no event, so it is looked for again
+    /// after `retry`.
+    pub fn stalls(&mut self, reason: Reason, message: impl Into<String>, retry: TimeDelta) {
+        self.stalled.get_or_insert_with(|| Stall { reason, message: message.into() });
+        self.wakes_in(retry);
+    }
+
+    /// The answer did not come: the condition cannot be told.
+    pub fn unread(&mut self, condition: ConditionType, what: &str) {
+        self.verdict(condition, Answer::Unknown, Reason::Retrying, what);
+        self.unread.push(what.to_owned());
+        self.wakes_in(POLL);
+    }
+
+    /// Brings an object to what it should be; answers whether it is.
+    pub fn ensure(&mut self, scope: &Scope<'_>, object: &Object) -> bool {
+        let Some(live) = scope.observed.objects.read(&object.reference) else {
+            self.needs.push(object.reference.clone());
+            return false;
+        };
+        match difference(object, live, &scope.tenant.uid) {
+            Difference::Same => return true,
+            Difference::Missing | Difference::At(_) => self.steps.push(Step::Apply(Box::new(object.clone()))),
+            Difference::Foreign(how) => self.stalls(
+                Reason::NameTaken,
+                format!("{how}: delete or rename it, or create the Tenant under another name"),
+                RETRY,
+            ),
+            Difference::Terminating => self.polls(format!("{} is being deleted", object.reference)),
+            Difference::Unknown => self.unread.push(format!("{} could not be read", object.reference)),
+        }
+        false
+    }
+
+    /// What it does or waits for, in one line.
+    pub fn progress(&self) -> String {
+        let doing = self.steps.iter().map(ToString::to_string);
+        let reading = self.needs.iter().map(|reference| format!("read {reference}"));
+        let unread = self.unread.iter().cloned();
+        let mut parts: Vec<String> = self.waiting.iter().cloned().chain(doing).chain(reading).chain(unread).collect();
+        parts.dedup();
+        parts.truncate(4);
+        parts.join("; ")
+    }
+}

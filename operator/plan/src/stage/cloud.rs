@@ -1,0 +1,52 @@
+//! Second stage: tables, bucket and role.
+
+use crds::{ConditionType, Reason};
+
+use super::{Answer, RETRY, Scope, Stage};
+use crate::cloud::{Gap, stage as gaps, wanted};
+use crate::step::Step;
+
+/// Plans the stage.
+pub fn plan(scope: &Scope<'_>) -> Stage {
+    let mut stage = Stage::default();
+    let Scope { installation, tenant, cloud, .. } = scope;
+    let facts = &scope.observed.cloud;
+    let tags = wanted::tags(installation, tenant);
+    let recovery = scope.wanted.point_in_time_recovery;
+    let used = scope.observed.tenant.status.as_ref().is_some_and(|status| status.auth_high_water.is_some());
+    let state = wanted::state_table(cloud, tags.clone());
+    let storage = [
+        gaps::state_table(cloud, &state, recovery, &facts.state_table, used),
+        gaps::table(cloud, &wanted::events_table(cloud, tags.clone()), recovery, &facts.events_table),
+        gaps::bucket(cloud, &tags, &facts.bucket),
+    ];
+    let role = [gaps::role(cloud, &wanted::role(installation, tenant, cloud), &facts.role)];
+    judge(ConditionType::StorageReady, "both tables and the bucket are as specified", storage, &mut stage);
+    judge(ConditionType::CredentialsReady, "the role and its policy are as specified", role, &mut stage);
+    stage
+}
+
+fn judge<const N: usize>(condition: ConditionType, settled: &str, parts: [Gap; N], stage: &mut Stage) {
+    let text = |of: fn(&Gap) -> Option<String>| parts.iter().filter_map(of).collect::<Vec<_>>().join("; ");
+    let (foreign, lost) = (text(|gap| gap.foreign.clone()), text(|gap| gap.lost.clone()));
+    let missing: Vec<String> = parts.iter().flat_map(|gap| gap.missing.clone()).collect();
+    if !lost.is_empty() {
+        let message = format!(
+            "{lost} is gone, and Auth was started on it: an empty one would hide the loss. Restore it from a backup under the same name, with its tags"
+        );
+        stage.verdict(condition, Answer::False, Reason::StorageLost, &message);
+        stage.stalls(Reason::StorageLost, message, RETRY);
+    } else if !foreign.is_empty() {
+        let message = format!("{foreign}: the operator touches nothing that it did not make. Remove or rename it");
+        stage.verdict(condition, Answer::False, Reason::NameTaken, &message);
+        stage.stalls(Reason::NameTaken, message, RETRY);
+    } else if !missing.is_empty() {
+        stage.verdict(condition, Answer::False, Reason::InProgress, missing.join("; "));
+        stage.polls(missing.join("; "));
+    } else if parts.iter().any(|gap| gap.unread) {
+        stage.unread(condition, "the cloud could not be read");
+    } else {
+        stage.verdict(condition, Answer::True, Reason::AsSpecified, settled);
+    }
+    stage.steps.extend(parts.into_iter().flat_map(|gap| gap.steps).map(Step::Cloud));
+}

@@ -1,0 +1,163 @@
+//! First stage: the finalizer, the tenant id, the domain and the port block. Nothing outside is made before the names
+//! that outlive the process stand in status.
+
+use crds::tenant_status::Ports;
+use crds::{ConditionType, Reason};
+use kube::ResourceExt;
+
+use super::{Answer, RETRY, Scope, Stage};
+use crate::claims::{self, DomainClaim, PortsClaim, Subject};
+use crate::fact::Fact;
+use crate::names::FINALIZER;
+use crate::step::Step;
+
+/// What the later stages build on.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The stage.
+    pub stage: Stage,
+    /// The port block, once it is ours.
+    pub ports: Option<Ports>,
+}
+
+/// Plans the stage.
+pub fn plan(scope: &Scope<'_>) -> Outcome {
+    let mut stage = Stage::default();
+    let status = scope.observed.tenant.status.clone().unwrap_or_default();
+    let leaving = scope.observed.tenant.metadata.deletion_timestamp.is_some();
+    // The API server takes no new finalizer on an object that is leaving.
+    if !leaving && !scope.observed.tenant.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        stage.steps.push(Step::AddFinalizer);
+    }
+    match &status.storage {
+        None => stage.waits("the tenant id and the names of its resources to be recorded"),
+        Some(recorded) if *recorded == scope.cloud.recorded() => {}
+        // Another id, account or path in the policy would name other resources: empty ones.
+        Some(recorded) => stage.stalls(
+            Reason::FleetPolicyInvalid,
+            format!(
+                "the tenant's resources are recorded as {} in account {} with role {}, which is not what the fleet policy says now: put its id, account and rolePath back",
+                recorded.state_table, recorded.account, recorded.role_arn
+            ),
+            RETRY,
+        ),
+    }
+    if !scope.installation.aws.regions.contains(&scope.cloud.region) {
+        stage.stalls(
+            Reason::InvalidSpec,
+            format!(
+                "spec.region: {} is not one of the regions of the fleet policy ({}): create the Tenant in one of them, or add the region to the policy",
+                scope.cloud.region,
+                scope.installation.aws.regions.join(", ")
+            ),
+            RETRY,
+        );
+    }
+    // No claim before the finalizer and the id are stored: what is claimed must be released again.
+    let recorded = stage.is_settled();
+    let claims = match &scope.observed.claims {
+        Fact::Known(claims) => claims.as_slice(),
+        Fact::Absent => &[],
+        Fact::Unknown => {
+            stage.polls("the claims of the installation to be read");
+            ports_unknown(scope, &mut stage);
+            return Outcome { stage, ports: None };
+        }
+    };
+    domain(scope, claims, recorded, &mut stage);
+    let ports = match &scope.wanted.port_pool {
+        Some(pool) => ports(scope, claims, pool, recorded, &mut stage),
+        None => None,
+    };
+    Outcome { stage, ports }
+}
+
+fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &mut Stage) {
+    let domain = &scope.wanted.domain;
+    match claims::domain(claims, &scope.tenant, domain) {
+        DomainClaim::Held => {}
+        DomainClaim::Free if recorded => {
+            stage.steps.push(Step::Claim { subject: Subject::Domain(domain.clone()), rested: None });
+        }
+        DomainClaim::Free => stage.waits(format!("the domain {domain} to be claimed")),
+        DomainClaim::Taken { by, domain: taken } => stage.stalls(
+            Reason::DomainTaken,
+            format!("spec.domain: {taken} belongs to {by}, and no other tenant may use it or a name above or below it: create the Tenant with another domain, or remove that tenant first"),
+            RETRY,
+        ),
+    }
+}
+
+fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool, stage: &mut Stage) -> Option<Ports> {
+    let condition = ConditionType::PortsAllocated;
+    let Some(policy) = scope.installation.pool(pool) else {
+        let message = format!(
+            "spec.network.portPool: the fleet policy has no port pool {pool:?}: add it there, or create the Tenant with one of its pools"
+        );
+        stage.verdict(condition, Answer::False, Reason::InvalidSpec, &message);
+        stage.stalls(Reason::InvalidSpec, message, RETRY);
+        return None;
+    };
+    let before = scope.observed.tenant.status.as_ref().and_then(|status| status.ports.as_ref());
+    let recorded_base = before.and_then(|ports| u16::try_from(ports.ssh).ok());
+    match claims::ports(claims, &scope.tenant, policy, recorded_base, scope.observed.now) {
+        PortsClaim::Held { base, surplus } => {
+            let block = claims::block(pool, base);
+            stage.verdict(
+                condition,
+                Answer::True,
+                Reason::AsSpecified,
+                format!("ports {} to {} of pool {pool}", block.ssh, block.postgres),
+            );
+            for base in surplus {
+                let subject = Subject::Ports { pool: pool.to_owned(), base };
+                // Never published, so it needs no rest.
+                stage.steps.push(Step::Release { subject, rests_until: Some(scope.observed.now) });
+            }
+            Some(block)
+        }
+        PortsClaim::Claim { base, rested } => {
+            stage.verdict(
+                condition,
+                Answer::False,
+                Reason::InProgress,
+                format!("the block at {base} of pool {pool} is being claimed"),
+            );
+            let subject = Subject::Ports { pool: pool.to_owned(), base };
+            if recorded {
+                stage.steps.push(Step::Claim { subject, rested });
+            } else {
+                stage.waits(format!("the block at {base} of pool {pool} to be claimed"));
+            }
+            None
+        }
+        PortsClaim::Lost { base, by } => {
+            let message = format!(
+                "the recorded block at {base} of pool {pool} is held by {by}, and a published port never changes: delete the Lease {} if that tenant does not use it",
+                Subject::Ports { pool: pool.to_owned(), base }.lease()
+            );
+            stage.verdict(condition, Answer::False, Reason::NameTaken, &message);
+            stage.stalls(Reason::NameTaken, message, RETRY);
+            None
+        }
+        PortsClaim::Exhausted { blocks } => {
+            let message = format!(
+                "all {blocks} blocks of pool {pool} are taken or resting: enlarge the pool in the fleet policy, or remove tenants"
+            );
+            stage.verdict(condition, Answer::False, Reason::PoolExhausted, &message);
+            stage.stalls(Reason::PoolExhausted, message, RETRY);
+            None
+        }
+    }
+}
+
+fn ports_unknown(scope: &Scope<'_>, stage: &mut Stage) {
+    if scope.wanted.port_pool.is_some() {
+        stage.verdict(
+            ConditionType::PortsAllocated,
+            Answer::Unknown,
+            Reason::InProgress,
+            "the claims could not be read yet",
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Fifth stage: Proxy, and the address under which it is published.
+
+use crds::network::Exposure;
+use crds::tenant::Edition;
+use crds::tenant_status::{Endpoints, Ports};
+use crds::{ConditionType, Reason};
+use serde_json::Value;
+
+use super::deployment::Rollout;
+use super::update::Template;
+use super::{Answer, POLL, Scope, Stage};
+use crate::fact::Fact;
+use crate::manifest::Rendered;
+use crate::object::{Kind, Ref};
+use crate::teleport::WebPing;
+use crate::version::{Version, parse_reported};
+
+/// How many addresses status holds.
+const ADDRESSES: usize = 16;
+
+/// Plans the stage.
+pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, template: &Template, ports: Option<&Ports>) -> Stage {
+    let mut stage = Stage::default();
+    if let Some(rendered) = rendered {
+        converge(scope, rendered, template, ports, &mut stage);
+    } else {
+        stage.waits("the earlier stages");
+    }
+    judge(scope, template.version(), ports, &mut stage);
+    stage
+}
+
+fn converge(scope: &Scope<'_>, rendered: &Rendered, template: &Template, ports: Option<&Ports>, stage: &mut Stage) {
+    let proxy = &rendered.proxy;
+    let live = scope.observed.objects.known(&proxy.deployment.reference);
+    let mut there = stage.ensure(scope, &proxy.service);
+    if !template.is_held() || live.is_none() {
+        there &= stage.ensure(scope, &proxy.config) & stage.ensure(scope, &proxy.join);
+    }
+    if !there || !stage.ensure(scope, &template.applicable(&proxy.deployment, live)) {
+        return;
+    }
+    let rollout = live.map(Rollout::of).unwrap_or_default();
+    if !rollout.complete {
+        stage.waits(format!("{}: {} of {} pods ready", proxy.deployment.reference, rollout.ready, rollout.wanted));
+        return;
+    }
+    if scope.wanted.exposure == Exposure::LoadBalancer && endpoints(scope).addresses.is_empty() {
+        stage.waits(format!("the load balancer to give {} an address", proxy.service.reference));
+    }
+    match &scope.observed.teleport.web {
+        Fact::Known(ping) if complaint(scope, ping, template.version(), ports).is_none() => {}
+        Fact::Unknown => stage.unread.push("Proxy could not be asked".into()),
+        Fact::Known(_) | Fact::Absent => stage.polls(format!("Proxy to answer as version {}", template.version())),
+    }
+}
+
+fn judge(scope: &Scope<'_>, version: &Version, ports: Option<&Ports>, stage: &mut Stage) {
+    let (ready, wanted) = pods(scope);
+    let condition = ConditionType::ProxyAvailable;
+    let counts = format!("{ready} of {wanted} Proxy pods ready");
+    if ready == 0 {
+        stage.verdict(condition, Answer::False, Reason::PodsNotReady, counts);
+        return;
+    }
+    match &scope.observed.teleport.web {
+        Fact::Known(ping) => match complaint(scope, ping, version, ports) {
+            None => stage.verdict(condition, Answer::True, Reason::Serving, format!("{counts}, version {version}")),
+            Some(complaint) => {
+                stage.verdict(condition, Answer::False, Reason::VersionMismatch, format!("{counts}, but {complaint}"));
+            }
+        },
+        Fact::Absent => {
+            stage.verdict(condition, Answer::False, Reason::NotServing, format!("{counts}, but none is reachable"));
+        }
+        Fact::Unknown => {
+            let message = format!("{counts}, but Proxy does not answer at {}:443", scope.wanted.domain);
+            stage.verdict(condition, Answer::Unknown, Reason::NotServing, message);
+            stage.wakes_in(POLL);
+        }
+    }
+}
+
+/// Ready and wanted Proxy pods.
+pub fn pods(scope: &Scope<'_>) -> (i64, i64) {
+    let reference = Ref::new(Kind::Deployment, scope.tenant.proxy_deployment());
+    let ready = scope.observed.objects.known(&reference).map_or(0, |live| Rollout::of(live).ready);
+    (ready, i64::from(scope.wanted.proxy_replicas))
+}
+
+/// What Proxy says of itself, held against what it should say.
+fn complaint(scope: &Scope<'_>, ping: &WebPing, version: &Version, ports: Option<&Ports>) -> Option<String> {
+    let domain = &scope.wanted.domain;
+    if ping.cluster_name != *domain {
+        return Some(format!("Proxy belongs to cluster {}", ping.cluster_name));
+    }
+    if parse_reported(&ping.version).as_ref() != Some(version) {
+        return Some(format!("Proxy answers as version {}, not {version}", ping.version));
+    }
+    // A self-compiled Community build calls itself `oss`.
+    let enterprise = ping.edition == "ent";
+    if enterprise != (scope.wanted.edition == Edition::Enterprise) {
+        return Some(format!("Proxy is of edition {:?}", ping.edition));
+    }
+    if ping.tls_routing != scope.wanted.pod_inputs.tls_routing {
+        return Some(format!("Proxy says tls_routing_enabled={}", ping.tls_routing));
+    }
+    let block = |port: fn(&Ports) -> i32| ports.map(|ports| format!("{domain}:{}", port(ports)));
+    let addresses = [
+        ("public_addr", &ping.public_addr, Some(format!("{domain}:443"))),
+        ("ssh_public_addr", &ping.ssh_public_addr, block(|ports| ports.ssh)),
+        ("ssh_tunnel_public_addr", &ping.tunnel_public_addr, block(|ports| ports.tunnel)),
+        ("kube public_addr", &ping.kube_public_addr, block(|ports| ports.kube)),
+        ("mysql_public_addr", &ping.mysql_public_addr, block(|ports| ports.mysql)),
+        ("postgres_public_addr", &ping.postgres_public_addr, block(|ports| ports.postgres)),
+    ];
+    addresses.into_iter().find_map(|(name, said, wanted)| {
+        let wanted = wanted?;
+        (said.as_ref() != Some(&wanted)).then(|| format!("Proxy announces {name} {said:?}, not {wanted:?}"))
+    })
+}
+
+/// Where the tenant is reached, as far as it is known.
+pub fn endpoints(scope: &Scope<'_>) -> Endpoints {
+    let service = scope.observed.objects.known(&Ref::new(Kind::Service, scope.tenant.public_service()));
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let addresses = match (scope.wanted.exposure, service) {
+        (Exposure::LoadBalancer, Some(service)) => service["status"]["loadBalancer"]["ingress"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|ingress| text(&ingress["ip"]).or_else(|| text(&ingress["hostname"])))
+            .take(ADDRESSES)
+            .collect(),
+        (Exposure::ClusterIP, Some(service)) => text(&service["spec"]["clusterIP"]).into_iter().collect(),
+        (_, None) => Vec::new(),
+    };
+    Endpoints { web: format!("{}:443", scope.wanted.domain), addresses }
+}

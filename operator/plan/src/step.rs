@@ -1,0 +1,110 @@
+//! An effect as a value, before it is a call: one type for Kubernetes, AWS and key material. Steps are idempotent and
+//! ordered; the first failure ends the run, and the process may die after any of them. A plan is steps, and what to say.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crds::tenant_status::TenantStatus;
+
+use crate::claims::Subject;
+use crate::cloud::step::CloudStep;
+use crate::object::{Object, Ref};
+use crate::observed::StageName;
+
+/// What to do, and what to say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Effects in order, each with the stage that wants it.
+    pub steps: Vec<(StageName, Step)>,
+    /// The whole status, as of before the steps.
+    pub status: TenantStatus,
+    /// Look again after this time at the latest.
+    pub wake: Option<TimeDelta>,
+    /// Objects to read by name before anything else; with any of them the plan is a draft.
+    pub needs: Vec<Ref>,
+    /// The first stage that is not settled; none when all are.
+    pub open: Option<StageName>,
+}
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Put our finalizer on the Tenant.
+    AddFinalizer,
+    /// Take it off: the object goes.
+    RemoveFinalizer,
+    /// Create the Lease of a claim, or take over a rested one. Somebody else being first is a conflict, not a failure.
+    Claim {
+        /// What.
+        subject: Subject,
+        /// Resource version of the rested Lease to take over.
+        rested: Option<String>,
+    },
+    /// Give a claim up; a port block rests until then.
+    Release {
+        /// What.
+        subject: Subject,
+        /// End of its rest; a domain has none and is free at once.
+        rests_until: Option<DateTime<Utc>>,
+    },
+    /// An effect on AWS.
+    Cloud(CloudStep),
+    /// Make the certificate authorities and store them: created, never applied, so that existing ones always win.
+    CreateAuthorities {
+        /// Cluster name.
+        domain: String,
+    },
+    /// Let the Secret of the authorities go when somebody deletes it.
+    UnguardAuthorities,
+    /// Issue a web certificate from the tenant's own issuer into its Secret.
+    IssueWebCertificate {
+        /// Cluster name.
+        domain: String,
+    },
+    /// Server-side apply.
+    Apply(Box<Object>),
+    /// Delete an object of ours, if it still is the one that was seen.
+    Delete {
+        /// Which.
+        reference: Ref,
+        /// uid that was seen.
+        uid: String,
+    },
+}
+
+impl Step {
+    /// One word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Step::AddFinalizer => "AddFinalizer",
+            Step::RemoveFinalizer => "RemoveFinalizer",
+            Step::Claim { .. } => "Claim",
+            Step::Release { .. } => "Release",
+            Step::Cloud(step) => step.label(),
+            Step::CreateAuthorities { .. } => "CreateAuthorities",
+            Step::UnguardAuthorities => "UnguardAuthorities",
+            Step::IssueWebCertificate { .. } => "IssueWebCertificate",
+            Step::Apply(_) => "Apply",
+            Step::Delete { .. } => "Delete",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.label();
+        match self {
+            Step::AddFinalizer | Step::RemoveFinalizer => write!(formatter, "{label}"),
+            Step::Claim { subject, .. } | Step::Release { subject, .. } => {
+                write!(formatter, "{label} {}", subject.lease())
+            }
+            Step::Cloud(step) => step.fmt(formatter),
+            Step::CreateAuthorities { domain } | Step::IssueWebCertificate { domain } => {
+                write!(formatter, "{label} {domain}")
+            }
+            Step::UnguardAuthorities => write!(formatter, "{label}"),
+            Step::Apply(object) => write!(formatter, "{label} {}", object.reference),
+            Step::Delete { reference, .. } => write!(formatter, "{label} {reference}"),
+        }
+    }
+}

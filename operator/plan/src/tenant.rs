@@ -1,0 +1,116 @@
+//! The plan of a tenant: the order of the stages, and nothing else.
+
+use crds::Reason;
+use kube::ResourceExt;
+
+use crate::cloud::CloudNames;
+use crate::manifest::{Inputs, Rendered};
+use crate::names::{self, Identity};
+use crate::observed::{Observed, StageName};
+use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, update};
+use crate::step::Plan;
+use crate::version::Version;
+use crate::wanted::Wanted;
+use crate::{removal, report};
+
+/// Plans one tenant.
+pub fn tenant(observed: &Observed) -> Plan {
+    let object = &observed.tenant;
+    let tenant = Identity {
+        slug: object.name_any(),
+        namespace: object.namespace().unwrap_or_default(),
+        uid: object.uid().unwrap_or_default(),
+        id: names::tenant_id(&object.uid().unwrap_or_default()),
+    };
+    let leaving = object.metadata.deletion_timestamp.is_some();
+    if leaving && !object.spec.deletion_protection {
+        return removal::plan(observed, &tenant);
+    }
+    if let Some(stall) = misled(observed, &tenant) {
+        return report::refused(observed, stall);
+    }
+    let wanted = match Wanted::parse(object) {
+        Ok(wanted) => wanted,
+        Err(refusals) => {
+            let message = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return report::refused(observed, Stall { reason: Reason::InvalidSpec, message });
+        }
+    };
+    let installation = match &observed.installation {
+        Ok(installation) => installation,
+        Err(fault) => {
+            let message = format!("the fleet policy cannot be used: {fault}");
+            return report::refused(observed, Stall { reason: Reason::FleetPolicyInvalid, message });
+        }
+    };
+    let cloud = CloudNames::new(installation, &tenant, &wanted.region);
+    let scope = Scope { observed, wanted: &wanted, installation, tenant, cloud };
+    stages(&scope, leaving)
+}
+
+/// A status that does not speak of this object: copied, restored, or written by somebody who wants another tenant's data.
+/// And one that a newer operator wrote, whose meaning this one may not know.
+fn misled(observed: &Observed, tenant: &Identity) -> Option<Stall> {
+    let status = observed.tenant.status.as_ref()?;
+    if let Some(recorded) = status.tenant_id.as_ref().filter(|recorded| **recorded != tenant.id) {
+        let message = format!(
+            "status.tenantID is {recorded}, and this object's is {}: the status was copied or restored from another object. Remove the status, or delete the Tenant and apply it again",
+            tenant.id
+        );
+        return Some(Stall { reason: Reason::IdentityMismatch, message });
+    }
+    let settled_by = status.reconciled_by.as_deref().and_then(|version| Version::parse(version).ok())?;
+    let own = Version::parse(&observed.operator_version).ok()?;
+    (settled_by > own).then(|| Stall {
+        reason: Reason::OperatorTooOld,
+        message: format!("operator {settled_by} has settled this tenant, and this is {own}: run {settled_by} or newer"),
+    })
+}
+
+fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
+    let identity = identity::plan(scope);
+    let cloud = cloud::plan(scope);
+    let keys = keys::plan(scope);
+    let version = update::running(scope);
+    // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
+    let rendered = keys.authorities.as_ref().filter(|_| identity.stage.is_settled()).map(|authorities| {
+        Rendered::new(&Inputs {
+            tenant: &scope.tenant,
+            wanted: scope.wanted,
+            installation: scope.installation,
+            cloud: &scope.cloud,
+            ports: identity.ports.as_ref(),
+            version: &version,
+            authorities,
+        })
+    });
+    let template = update::decide(scope, rendered.as_ref());
+    let auth = auth::plan(scope, rendered.as_ref(), &template);
+    let proxy = proxy::plan(scope, rendered.as_ref(), &template, identity.ports.as_ref());
+    let agents = agents::plan(scope, template.version());
+
+    let mut status = scope.observed.tenant.status.clone().unwrap_or_default();
+    status.tenant_id = Some(scope.tenant.id.clone());
+    status.storage.get_or_insert_with(|| scope.cloud.recorded());
+    if identity.ports.is_some() {
+        status.ports = identity.ports;
+    }
+    if !keys.certificates.is_empty() {
+        status.certificates = keys.certificates;
+    }
+    if agents.counts.is_some() {
+        status.agents = agents.counts;
+    }
+    status.endpoints = Some(proxy::endpoints(scope));
+    let earlier: Vec<(StageName, Stage)> =
+        vec![(StageName::Identity, identity.stage), (StageName::Cloud, cloud), (StageName::Keys, keys.stage)];
+    if earlier.iter().all(|(_, stage)| stage.is_settled()) {
+        template.record(&mut status);
+    }
+    let stages = earlier.into_iter().chain([
+        (StageName::Auth, auth),
+        (StageName::Proxy, proxy),
+        (StageName::Agents, agents.stage),
+    ]);
+    report::assemble(scope, leaving, stages.collect(), &template, status)
+}

@@ -1,0 +1,266 @@
+//! A tenant in a simulated world: the planner is asked again and again, its steps are performed, lost or cut off, and it
+//! must end settled, stay there, and never break a promise on the way.
+
+#[path = "convergence/world.rs"]
+mod world;
+
+use plan::object::{Kind, Ref};
+use plan::step::Step;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use world::World;
+
+const ENOUGH: usize = 200;
+
+/// One reconcile. `survive` says how many effects (steps, then the status) happen before the process dies.
+fn run(world: &mut World, survive: usize) -> (usize, bool) {
+    let plan = world.plan();
+    check(world, &plan.steps.iter().map(|(_, step)| step.clone()).collect::<Vec<_>>());
+    let done = plan.steps.len().min(survive);
+    for (_, step) in &plan.steps[..done] {
+        world.perform(step);
+    }
+    if world.gone {
+        return (done, false);
+    }
+    let written = survive > plan.steps.len() && world.write(&plan);
+    (done, written)
+}
+
+/// Promises that must hold for every plan.
+fn check(world: &World, steps: &[Step]) {
+    let status = world.tenant.status.clone().unwrap_or_default();
+    for step in steps {
+        match step {
+            Step::Cloud(_) => assert!(status.storage.is_some(), "{step} before the names are recorded"),
+            Step::Claim { .. } => assert!(status.tenant_id.is_some(), "{step} before the id is recorded"),
+            Step::CreateAuthorities { .. } => {
+                assert!(status.auth_high_water.is_none(), "new authorities after Auth was started");
+            }
+            Step::Apply(object) if object.reference.kind == Kind::Deployment => {
+                assert!(status.auth_high_water.is_some() && status.applied.is_some(), "{step} before it is recorded");
+            }
+            _ => {}
+        }
+    }
+    let deployments =
+        steps.iter().filter(|step| matches!(step, Step::Apply(object) if object.reference.kind == Kind::Deployment));
+    assert!(deployments.count() <= 1, "more than one Deployment touched at once");
+}
+
+fn converge(world: &mut World) {
+    for _ in 0..ENOUGH {
+        let (steps, written) = run(world, usize::MAX);
+        if steps == 0 && !written && world.ready() {
+            return;
+        }
+        world.tick();
+    }
+    let plan = world.plan();
+    panic!(
+        "not settled: {:?}\nsteps {:?}\nchanged {}",
+        world.tenant.status,
+        plan.steps,
+        world.tenant.status.as_ref() != Some(&plan.status)
+    );
+}
+
+fn assert_silent(world: &mut World) {
+    for _ in 0..5 {
+        assert_eq!(run(world, usize::MAX), (0, false), "a settled tenant writes nothing");
+        world.tick();
+    }
+}
+
+fn block() -> Value {
+    json!({"network": {"portPool": "default"}, "deletionProtection": false})
+}
+
+#[test]
+fn a_tenant_becomes_ready_and_then_silent() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    assert_silent(&mut world);
+    let status = world.tenant.status.clone().expect("a status");
+    assert_eq!(status.version.as_deref(), Some("18.1.0"));
+    assert_eq!(status.endpoints.map(|endpoints| endpoints.addresses), Some(vec!["127.128.0.1".to_owned()]));
+}
+
+#[test]
+fn proxy_is_not_made_before_auth_serves() {
+    let mut world = World::new(block());
+    for _ in 0..ENOUGH {
+        run(&mut world, usize::MAX);
+        let proxy = world.objects.contains_key(&Ref::new(Kind::Deployment, "acme-proxy"));
+        let auth = ["acme-auth-0", "acme-auth-1"].iter().all(|name| {
+            world
+                .objects
+                .get(&Ref::new(Kind::Deployment, *name))
+                .is_some_and(|live| live["status"]["readyReplicas"] == json!(1))
+        });
+        assert!(auth || !proxy, "Proxy before Auth");
+        world.tick();
+    }
+    assert!(world.ready());
+}
+
+#[test]
+fn a_new_version_waits_for_a_window_and_touches_nothing() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.tenant.spec.version = "18.2.0".into();
+    world.tenant.metadata.generation = Some(2);
+    let before = world.objects.clone();
+    converge(&mut world);
+    assert_eq!(world.objects, before);
+    let next = world.tenant.status.clone().and_then(|status| status.next).expect("a change is due");
+    assert_eq!((next.to.as_str(), next.blockers[0].reason.as_str()), ("18.2.0", "WindowMissing"));
+    assert_eq!(world.condition("UpdateBlocked"), Some(("True".into(), "WindowMissing".into())));
+}
+
+#[test]
+fn an_edit_of_the_pods_is_applied_at_once_and_one_after_the_other() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.tenant.spec.size = crds::tenant::Size::Medium;
+    world.tenant.metadata.generation = Some(2);
+    converge(&mut world);
+    for name in ["acme-auth-0", "acme-auth-1", "acme-proxy"] {
+        let live = &world.objects[&Ref::new(Kind::Deployment, name)];
+        let memory = &live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"];
+        assert_ne!(memory, "1Gi", "{name}");
+    }
+}
+
+#[test]
+fn a_new_rendering_without_an_edit_is_held() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    // What a new operator version would do: the recorded template is another one than is rendered now.
+    let status = world.tenant.status.as_mut().expect("a status");
+    status.applied.as_mut().expect("applied").template = "rendered-by-another".into();
+    let before = world.objects.clone();
+    converge(&mut world);
+    assert_eq!(world.objects, before);
+    assert_eq!(world.condition("UpdateDue"), Some(("True".into(), "TemplateChanged".into())));
+}
+
+#[test]
+fn what_is_taken_away_comes_back() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    type Taker = Box<dyn Fn(&mut World)>;
+    let takers: Vec<(&str, Taker)> = vec![
+        ("StorageReady", Box::new(|world| world.bucket().policy = None)),
+        ("StorageReady", Box::new(|world| world.tables.values_mut().for_each(|(table, _)| table.stream = None))),
+        ("CredentialsReady", Box::new(|world| world.role().policies.clear())),
+        ("CredentialsReady", Box::new(|world| world.role = None)),
+        ("PortsAllocated", Box::new(|world| world.claims.clear())),
+        ("Ready", Box::new(|world| world.objects.retain(|reference, _| reference.kind != Kind::Service))),
+        ("Ready", Box::new(|world| world.objects.retain(|reference, _| reference.kind != Kind::ConfigMap))),
+        ("AuthAvailable", Box::new(|world| world.objects.retain(|reference, _| reference.kind != Kind::Deployment))),
+    ];
+    let ports = world.tenant.status.as_ref().and_then(|status| status.ports.clone());
+    for (condition, take) in takers {
+        take(&mut world);
+        run(&mut world, 0);
+        let plan = world.plan();
+        let found = plan.status.conditions.iter().find(|found| found.type_ == condition).expect("a condition");
+        assert_eq!(found.status, "False", "{condition}");
+        converge(&mut world);
+        assert_silent(&mut world);
+        assert_eq!(world.tenant.status.as_ref().and_then(|status| status.ports.clone()), ports);
+    }
+}
+
+#[test]
+fn lost_authorities_are_never_replaced() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.authorities = None;
+    run(&mut world, usize::MAX);
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "AuthorityLost".into())));
+    assert_eq!(world.made_authorities, 1);
+}
+
+#[test]
+fn enterprise_without_its_licence_stalls_with_the_remedy_until_it_comes() {
+    let mut world = World::new(json!({"edition": "Enterprise", "licenseSecretRef": {"name": "license"}}));
+    for _ in 0..20 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "LicenseSecretMissing".into())));
+    assert!(!world.objects.keys().any(|reference| reference.kind == Kind::Deployment));
+    world.license = true;
+    converge(&mut world);
+    assert_eq!(world.condition("Stalled"), None);
+}
+
+#[test]
+fn a_protected_tenant_outlives_its_deletion() {
+    let mut world = World::new(json!({}));
+    converge(&mut world);
+    let before = world.objects.clone();
+    world.delete();
+    for _ in 0..5 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "DeletionProtection".into())));
+    assert_eq!((world.objects.clone(), world.gone), (before, false));
+}
+
+#[test]
+fn a_removed_tenant_gives_its_address_up_and_keeps_its_data() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.delete();
+    for _ in 0..ENOUGH {
+        run(&mut world, usize::MAX);
+        if world.gone {
+            break;
+        }
+        world.tick();
+    }
+    assert!(world.gone);
+    assert_eq!(
+        (world.tables.len(), world.bucket.is_some(), world.role.is_some(), world.authorities),
+        (2, true, true, Some(1))
+    );
+    assert!(world.claims.iter().all(|claim| claim.holder.is_none() && claim.rests_until.is_some()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Killed after any effect, any number of times, it ends in the same state as if it had not been.
+    #[test]
+    fn killed_anywhere_it_ends_the_same(deaths in proptest::collection::vec(0_usize..6, 0..40)) {
+        let mut undisturbed = World::new(block());
+        converge(&mut undisturbed);
+        let mut world = World::new(block());
+        for survive in deaths {
+            run(&mut world, survive);
+            world.tick();
+        }
+        converge(&mut world);
+        assert_silent(&mut world);
+        prop_assert_eq!(world.made_authorities, 1);
+        prop_assert_eq!(world.claims.len(), 2);
+        prop_assert_eq!(&world.tables.keys().collect::<Vec<_>>(), &undisturbed.tables.keys().collect::<Vec<_>>());
+        let specs = |world: &World| world.objects.iter().map(|(reference, live)| (reference.clone(), live["spec"].clone())).collect::<Vec<_>>();
+        prop_assert_eq!(specs(&world), specs(&undisturbed));
+    }
+
+    /// Planning twice gives the same plan.
+    #[test]
+    fn planning_twice_is_planning_once(runs in 0_usize..40) {
+        let mut world = World::new(block());
+        for _ in 0..runs {
+            run(&mut world, usize::MAX);
+            world.tick();
+        }
+        prop_assert_eq!(world.plan(), world.plan());
+    }
+}
