@@ -1,0 +1,143 @@
+//! Third word of a reconcile: perform the steps, in order, one at a time. The first failure ends the run; every step can
+//! be repeated, since the process may die after any of them and an answer may be lost.
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+use plan::names::{FINALIZER, Identity, MANAGER};
+use plan::object::{Object, Ref, foreign};
+use plan::observed::{Source, StageName};
+use plan::step::Step;
+
+use crate::children;
+use crate::context::Context;
+use crate::error::{Error, Result, chain};
+use crate::{claims, secrets};
+
+/// Performs the steps; says which stage failed and how. `tenant` follows what a step does to the object itself.
+pub async fn apply(
+    tenant: &mut Tenant,
+    identity: &Identity,
+    steps: &[(StageName, Step)],
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<(), (StageName, Error)> {
+    for (stage, step) in steps {
+        // Judged by the clock before every effect: a process that was stopped for a while learns it here first.
+        if !context.leadership.is_held() {
+            return Err((*stage, Error::NotLeading { attempt: step.to_string() }));
+        }
+        match perform(tenant, identity, step, context, now).await {
+            Ok(()) => {
+                context.metrics.stepped(step.label(), "ok");
+                context.memory.succeeded(&identity.uid, (*stage, Source::Step));
+                tracing::info!(tenant = %identity.path(), %step, "applied");
+            }
+            Err(error) => {
+                let class = error.class();
+                context.metrics.stepped(step.label(), class.label());
+                if context.memory.failed(&identity.uid, (*stage, Source::Step), class, chain(&error), now) {
+                    tracing::warn!(tenant = %identity.path(), %step, class = class.label(), error = %chain(&error), "failed");
+                }
+                return Err((*stage, error));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn perform(
+    tenant: &mut Tenant,
+    identity: &Identity,
+    step: &Step,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let client = &context.client;
+    match step {
+        Step::AddFinalizer => finalizers(tenant, identity, context, |found| found.push(FINALIZER.to_owned())).await,
+        Step::RemoveFinalizer => {
+            finalizers(tenant, identity, context, |found| found.retain(|finalizer| finalizer != FINALIZER)).await
+        }
+        Step::Claim { subject, rested } => claims::claim(&context.leases(), identity, subject, rested.as_deref()).await,
+        Step::Release { subject, rests_until } => {
+            claims::release(&context.leases(), identity, subject, *rests_until, now).await
+        }
+        Step::Cloud(step) => {
+            // Whatever comes of it, what was read before is not what is there now.
+            context.memory.forget_cloud(&identity.uid);
+            let account = tenant
+                .status
+                .as_ref()
+                .and_then(|status| status.storage.as_ref())
+                .map(|storage| storage.account.clone());
+            let account = account.ok_or_else(|| Error::Missing {
+                attempt: step.to_string(),
+                missing: "no account is recorded".into(),
+            })?;
+            Ok(context.clouds.account(&account).await.perform(step).await?)
+        }
+        Step::CreateAuthorities { domain } => secrets::create_authorities(client, identity, domain, now).await,
+        Step::UnguardAuthorities => secrets::unguard_authorities(client, identity).await,
+        Step::IssueWebCertificate { domain } => secrets::issue_web_certificate(client, identity, domain, now).await,
+        Step::Apply(object) => apply_object(identity, object, context).await,
+        Step::Delete { reference, uid } => delete(identity, reference, uid, context).await,
+    }
+}
+
+/// Changes the finalizers of exactly the Tenant that was seen.
+async fn finalizers(
+    tenant: &mut Tenant,
+    identity: &Identity,
+    context: &Context,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Result<()> {
+    let mut finalizers = tenant.finalizers().to_vec();
+    change(&mut finalizers);
+    let patch = serde_json::json!({
+        "metadata": {"finalizers": finalizers, "resourceVersion": tenant.resource_version(), "uid": tenant.uid()},
+    });
+    let api: Api<Tenant> = Api::namespaced(context.client.clone(), &identity.namespace);
+    let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    match api.patch(&identity.slug, &parameters, &Patch::Merge(patch)).await {
+        Ok(updated) => {
+            tenant.metadata = updated.metadata;
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::kube("change the finalizers of the Tenant", source)),
+    }
+}
+
+/// Server-side apply, after one more look: what the watch does not show may still be there, and be somebody else's.
+async fn apply_object(identity: &Identity, object: &Object, context: &Context) -> Result<()> {
+    let reference = &object.reference;
+    let found = context.children.read(&context.client, &identity.namespace, reference).await?;
+    let mut manifest = object.manifest.clone();
+    if let Some(live) = &found {
+        if foreign(live, &identity.uid).is_some() {
+            return Err(Error::Foreign { attempt: format!("apply {reference}") });
+        }
+        // Only to the one that was seen: an object deleted and made again in between is a conflict.
+        manifest["metadata"]["uid"] = live["metadata"]["uid"].clone();
+    }
+    let parameters = PatchParams { force: found.is_some(), ..PatchParams::apply(MANAGER) };
+    children::api(&context.client, &identity.namespace, reference.kind)
+        .patch(&reference.name, &parameters, &Patch::Apply(&manifest))
+        .await
+        .map(drop)
+        .map_err(|source| Error::kube(format!("apply {reference}"), source))
+}
+
+/// In the foreground: the object stays, as one that is leaving, until its pods are gone.
+async fn delete(identity: &Identity, reference: &Ref, uid: &str, context: &Context) -> Result<()> {
+    let api: Api<DynamicObject> = children::api(&context.client, &identity.namespace, reference.kind);
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::foreground() };
+    match api.delete(&reference.name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::kube(format!("delete {reference}"), source)),
+    }
+}

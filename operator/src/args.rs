@@ -1,0 +1,98 @@
+//! Command line and environment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Hosts many Teleport clusters as custom resources.
+#[derive(Debug, Parser)]
+#[command(name = "tenant-operator", version, about)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until SIGTERM.
+    Run(RunArgs),
+}
+
+/// How to run.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Address of probes and metrics.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// Namespace of the operator: leader lease, claims, fleet policy.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: String,
+
+    /// Name of this pod, which the leader lease shows.
+    #[arg(long, env = "POD_NAME", default_value = "tenant-operator")]
+    pub pod_name: String,
+
+    /// ConfigMap with the fleet policy.
+    #[arg(long, default_value = "tenant-operator-fleet")]
+    pub fleet_config_map: String,
+
+    /// How often the cloud resources of a settled tenant are read again to find drift, give or take half of it.
+    #[arg(long, default_value = "6h", value_parser = duration)]
+    pub cloud_resync: Duration,
+
+    /// How often the agents of each tenant are read.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub inventory_interval: Duration,
+
+    /// Tenants reconciled at the same time.
+    #[arg(long, default_value_t = 32)]
+    pub concurrency: u16,
+
+    /// Form of the log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// Level, or a filter such as `info,operator=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For people.
+    Text,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    plan::duration::parse(text)
+        .and_then(|duration| duration.to_std().ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| format!("{text:?} is no duration: write it as 90s, 5m or 6h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn periods_are_checked() {
+        let run = |flag: &str| Args::try_parse_from(["tenant-operator", "run", "--namespace=n", flag]);
+        assert!(run("--cloud-resync=30s").is_ok());
+        assert!(run("--cloud-resync=0s").is_err());
+        assert!(run("--inventory-interval=soon").is_err());
+    }
+}

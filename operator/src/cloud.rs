@@ -1,0 +1,34 @@
+//! The cloud behind one trait: complete reads of tables, buckets and roles, and the steps that change them.
+//! Nothing here decides what should exist; the planner compares facts and orders steps.
+
+mod aws;
+mod dynamodb;
+mod error;
+mod iam;
+mod in_creation;
+#[cfg(test)]
+pub mod memory;
+mod s3;
+
+use async_trait::async_trait;
+use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
+use plan::cloud::step::CloudStep;
+
+pub use aws::Aws;
+pub use error::{CloudError, Refusal};
+
+/// One cloud account. A read that answers `Ok` is complete: what is not set is known not to be set.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// A table by its name. While it is being created its tags, time to live and backups can still read as unset.
+    async fn table(&self, region: &str, name: &str) -> Result<Option<TableFacts>, CloudError>;
+
+    /// A bucket of ours by its name. A bucket of somebody else is [`CloudError::Foreign`], not absent.
+    async fn bucket(&self, region: &str, name: &str) -> Result<Option<BucketFacts>, CloudError>;
+
+    /// A role by its name.
+    async fn role(&self, name: &str) -> Result<Option<RoleFacts>, CloudError>;
+
+    /// Performs one step. Performing it again changes nothing.
+    async fn perform(&self, step: &CloudStep) -> Result<(), CloudError>;
+}

@@ -1,0 +1,179 @@
+//! The real cloud: clients by region, time-outs, the bounds on concurrency, and which step goes to which service.
+//! Credentials, endpoints and certificates come from the environment by the library's default chain.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
+use plan::cloud::step::CloudStep;
+use tokio::sync::Semaphore;
+
+use super::error::{CloudError, Refusal};
+use super::in_creation::InCreation;
+use super::{Cloud, dynamodb, iam, s3};
+
+/// A call with all its attempts.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// One attempt, so that the second one has time left.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+/// One more attempt covers a connection that was closed while idle; everything else is retried by whoever asked,
+/// who also knows what the failed attempt may have left behind.
+const ATTEMPTS: u32 = 2;
+/// Calls in flight. More only moves the queue from here to AWS, where it is answered with throttling.
+const CALLS_AT_ONCE: usize = 64;
+/// The bound of AWS on tables with secondary indexes that are being created in one account.
+const TABLES_IN_CREATION: usize = 250;
+/// IAM is global; its requests are signed for this region.
+const IAM_REGION: &str = "us-east-1";
+
+/// One AWS account.
+#[derive(Debug)]
+pub struct Aws {
+    account: String,
+    config: SdkConfig,
+    path_style: bool,
+    calls: Semaphore,
+    pub(super) in_creation: InCreation,
+    pub(super) iam: aws_sdk_iam::Client,
+    regions: Mutex<HashMap<String, Regional>>,
+}
+
+/// The clients of one region. Cloning one is cheap and shares its connections.
+#[derive(Clone, Debug)]
+struct Regional {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+}
+
+impl Aws {
+    /// The account with this id, with credentials and endpoint from the environment.
+    pub async fn new(account: impl Into<String>) -> Aws {
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
+        Aws::with_config(account, config)
+    }
+
+    /// The account with this id, with credentials and endpoint from `config`; time-outs, retries and the name in
+    /// the user agent are set here.
+    pub fn with_config(account: impl Into<String>, config: SdkConfig) -> Aws {
+        // A bucket's own host name resolves in AWS only. The library knows the override for S3 alone, so that the
+        // variable has to be asked for.
+        let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(CALL_TIMEOUT)
+            .build();
+        let config = config
+            .into_builder()
+            .app_name(AppName::new("tenant-operator").expect("only letters and a hyphen"))
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .build();
+        let iam = aws_sdk_iam::config::Builder::from(&config).region(Region::new(IAM_REGION)).build();
+        Aws {
+            account: account.into(),
+            path_style,
+            calls: Semaphore::new(CALLS_AT_ONCE),
+            in_creation: InCreation::new(TABLES_IN_CREATION),
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            regions: Mutex::new(HashMap::new()),
+            config,
+        }
+    }
+
+    /// The account that every bucket must belong to.
+    pub(super) fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// DynamoDB of a region.
+    pub(super) fn dynamodb(&self, region: &str) -> aws_sdk_dynamodb::Client {
+        self.regional(region).dynamodb
+    }
+
+    /// S3 of a region.
+    pub(super) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        self.regional(region).s3
+    }
+
+    fn regional(&self, region: &str) -> Regional {
+        let mut regions = self.regions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        regions.entry(region.to_owned()).or_insert_with(|| self.connect(region)).clone()
+    }
+
+    fn connect(&self, region: &str) -> Regional {
+        let region = Region::new(region.to_owned());
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&self.config).region(region.clone()).build();
+        let s3 =
+            aws_sdk_s3::config::Builder::from(&self.config).region(region).force_path_style(self.path_style).build();
+        Regional { dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb), s3: aws_sdk_s3::Client::from_conf(s3) }
+    }
+
+    /// Makes one call when there is room for it.
+    pub(super) async fn call<T, E>(
+        &self,
+        action: &'static str,
+        resource: &str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let _room = self.calls.acquire().await.expect("this semaphore is never closed");
+        call.await.map_err(|error| CloudError::Call {
+            action,
+            resource: resource.to_owned(),
+            source: Refusal::new(&error),
+        })
+    }
+}
+
+#[async_trait]
+impl Cloud for Aws {
+    async fn table(&self, region: &str, name: &str) -> Result<Option<TableFacts>, CloudError> {
+        dynamodb::read(self, region, name).await
+    }
+
+    async fn bucket(&self, region: &str, name: &str) -> Result<Option<BucketFacts>, CloudError> {
+        s3::read(self, region, name).await
+    }
+
+    async fn role(&self, name: &str) -> Result<Option<RoleFacts>, CloudError> {
+        iam::read(self, name).await
+    }
+
+    async fn perform(&self, step: &CloudStep) -> Result<(), CloudError> {
+        match step {
+            CloudStep::CreateTable { region, table } => dynamodb::create(self, region, table).await,
+            CloudStep::EnableStream { region, table, view } => dynamodb::enable_stream(self, region, table, view).await,
+            CloudStep::EnableTimeToLive { region, table, attribute } => {
+                dynamodb::enable_time_to_live(self, region, table, attribute).await
+            }
+            CloudStep::SetPointInTimeRecovery { region, table, enabled } => {
+                dynamodb::set_point_in_time_recovery(self, region, table, *enabled).await
+            }
+            CloudStep::ProtectTable { region, table } => dynamodb::protect(self, region, table).await,
+            CloudStep::BillTablePerRequest { region, table } => dynamodb::bill_per_request(self, region, table).await,
+            CloudStep::CreateBucket { region, bucket } => s3::create(self, region, bucket).await,
+            CloudStep::TagBucket { region, bucket, tags } => s3::tag(self, region, bucket, tags).await,
+            CloudStep::EnableVersioning { region, bucket } => s3::enable_versioning(self, region, bucket).await,
+            CloudStep::BlockPublicAccess { region, bucket } => s3::block_public_access(self, region, bucket).await,
+            CloudStep::EncryptBucket { region, bucket } => s3::encrypt(self, region, bucket).await,
+            CloudStep::SetBucketPolicy { region, bucket, policy } => s3::set_policy(self, region, bucket, policy).await,
+            CloudStep::CreateRole { role } => iam::create(self, role).await,
+            CloudStep::SetTrust { role, trust } => iam::set_trust(self, role, trust).await,
+            CloudStep::SetRolePolicy { role, name, policy } => iam::set_policy(self, role, name, policy).await,
+            CloudStep::RemoveRolePolicy { role, name } => iam::remove_policy(self, role, name).await,
+            CloudStep::DetachRolePolicy { role, arn } => iam::detach_policy(self, role, arn).await,
+            CloudStep::SetBoundary { role, boundary } => iam::set_boundary(self, role, boundary).await,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the process remembers between runs. Only what delays when it is lost: readings with their age, and rows of
+//! failures.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use plan::cloud::CloudFacts;
+use plan::observed::{Failure, FailureKind, Inventory, Source, StageName};
+use rand::Rng as _;
+
+use crate::error::Class;
+
+/// First and longest delay after a failure.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// What only a person can mend is tried again this often.
+const DENIED_DELAY: Duration = Duration::from_secs(300);
+/// The most by which a wait grows while nothing changes.
+const LONGEST_FACTOR: u32 = 30;
+/// How long a conflict waits at first, so that the watch has brought what we conflicted with.
+const CONFLICT_DELAY: Duration = Duration::from_millis(50);
+
+/// Memory of all tenants, by uid.
+#[derive(Default)]
+pub struct Memory {
+    tenants: Mutex<HashMap<String, Tenant>>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    cloud: Option<Reading>,
+    inventory: Option<Arc<Inventory>>,
+    failures: BTreeMap<(StageName, Source), Failure>,
+    attempts: u32,
+    /// What the last run did or waited for, and how often in a row it was the same.
+    last: (String, u32),
+}
+
+struct Reading {
+    facts: CloudFacts,
+    generation: Option<i64>,
+    good_until: DateTime<Utc>,
+}
+
+impl Memory {
+    fn with<T>(&self, uid: &str, use_it: impl FnOnce(&mut Tenant) -> T) -> T {
+        let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
+        use_it(tenants.entry(uid.to_owned()).or_default())
+    }
+
+    /// Looks without leaving a trace of a tenant that is not known.
+    fn look<T>(&self, uid: &str, use_it: impl FnOnce(&Tenant) -> Option<T>) -> Option<T> {
+        let tenants = self.tenants.lock().expect("no holder of this lock panics");
+        tenants.get(uid).and_then(use_it)
+    }
+
+    /// The cloud as it was read, if that is recent enough and was for this generation of the spec.
+    pub fn cloud(&self, uid: &str, generation: Option<i64>, now: DateTime<Utc>) -> Option<CloudFacts> {
+        self.look(uid, |tenant| {
+            let reading = tenant.cloud.as_ref()?;
+            (reading.generation == generation && now < reading.good_until).then(|| reading.facts.clone())
+        })
+    }
+
+    /// Keeps a reading of the cloud for `period`, give or take half of it: so many tenants are not read again at once.
+    pub fn keep_cloud(
+        &self,
+        uid: &str,
+        generation: Option<i64>,
+        facts: CloudFacts,
+        now: DateTime<Utc>,
+        period: Duration,
+    ) {
+        let factor = rand::rng().random_range(0.5..1.5);
+        let period = TimeDelta::from_std(period.mul_f64(factor)).unwrap_or(TimeDelta::MAX);
+        self.with(uid, |tenant| tenant.cloud = Some(Reading { facts, generation, good_until: now + period }));
+    }
+
+    /// The cloud is not as it was read, or not as it should be.
+    pub fn forget_cloud(&self, uid: &str) {
+        self.with(uid, |tenant| tenant.cloud = None);
+    }
+
+    /// When the cloud is to be read again.
+    pub fn cloud_due(&self, uid: &str) -> Option<DateTime<Utc>> {
+        self.look(uid, |tenant| tenant.cloud.as_ref().map(|reading| reading.good_until))
+    }
+
+    /// The last complete reading of the inventory.
+    pub fn inventory(&self, uid: &str) -> Option<Arc<Inventory>> {
+        self.look(uid, |tenant| tenant.inventory.clone())
+    }
+
+    /// Keeps a complete reading of the inventory.
+    pub fn keep_inventory(&self, uid: &str, inventory: Inventory) {
+        self.with(uid, |tenant| tenant.inventory = Some(Arc::new(inventory)));
+    }
+
+    /// Rows of failures that are not broken.
+    pub fn failures(&self, uid: &str) -> BTreeMap<(StageName, Source), Failure> {
+        self.look(uid, |tenant| Some(tenant.failures.clone())).unwrap_or_default()
+    }
+
+    /// A stage failed; answers whether that is news. A conflict is no failure: looking again mends it.
+    pub fn failed(
+        &self,
+        uid: &str,
+        row: (StageName, Source),
+        class: Class,
+        message: String,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let kind = match class {
+            Class::Conflict => return false,
+            Class::Transient | Class::Throttled(_) => FailureKind::Passing,
+            Class::Denied => FailureKind::Denied,
+            Class::Invalid | Class::Bug => FailureKind::Defect,
+        };
+        self.with(uid, |tenant| {
+            let before = tenant.failures.get(&row);
+            let since = before.map_or(now, |failure| failure.since);
+            let news = before.is_none_or(|failure| failure.message != message);
+            tenant.failures.insert(row, Failure { since, kind, message });
+            news
+        })
+    }
+
+    /// A stage did what it should.
+    pub fn succeeded(&self, uid: &str, row: (StageName, Source)) {
+        let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
+        if let Some(tenant) = tenants.get_mut(uid) {
+            tenant.failures.remove(&row);
+        }
+    }
+
+    /// How much longer to wait than the first time before doing or asking the same again: a run that changes nothing must
+    /// not be repeated at full speed, whatever it is that it does in vain.
+    pub fn patience(&self, uid: &str, same: String) -> u32 {
+        self.with(uid, |tenant| {
+            let (last, times) = &mut tenant.last;
+            *times = if *last == same { times.saturating_add(1) } else { 0 };
+            *last = same;
+            (1 << (*times / 4).min(6)).min(LONGEST_FACTOR)
+        })
+    }
+
+    /// A run ended without a failure.
+    pub fn reset_attempts(&self, uid: &str) {
+        self.with(uid, |tenant| tenant.attempts = 0);
+    }
+
+    /// A run failed: how long to wait. Exponential with full jitter; the other side's own word goes first.
+    pub fn delay(&self, uid: &str, class: Class) -> Duration {
+        match class {
+            Class::Conflict => {
+                let times = self.with(uid, |tenant| {
+                    tenant.attempts = tenant.attempts.saturating_add(1);
+                    tenant.attempts
+                });
+                return CONFLICT_DELAY.saturating_mul(1 << times.saturating_sub(1).min(7));
+            }
+            Class::Denied | Class::Bug | Class::Invalid => return DENIED_DELAY,
+            Class::Throttled(Some(asked)) => return asked.min(LONGEST_DELAY),
+            Class::Transient | Class::Throttled(None) => {}
+        }
+        let attempts = self.with(uid, |tenant| {
+            tenant.attempts = tenant.attempts.saturating_add(1);
+            tenant.attempts
+        });
+        let longest = FIRST_DELAY.saturating_mul(1 << attempts.min(9)).min(LONGEST_DELAY);
+        FIRST_DELAY.min(longest) + longest.mul_f64(rand::rng().random_range(0.0..0.5))
+    }
+
+    /// Only these tenants are left.
+    pub fn retain(&self, uids: &HashSet<String>) {
+        self.tenants.lock().expect("no holder of this lock panics").retain(|uid, _| uids.contains(uid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOUD: (StageName, Source) = (StageName::Cloud, Source::Read);
+
+    #[test]
+    fn what_is_repeated_in_vain_becomes_rarer_until_something_changes() {
+        let memory = Memory::default();
+        let factors: Vec<u32> = (0..40).map(|_| memory.patience("u", "same".into())).collect();
+        assert_eq!((factors[0], factors[3]), (1, 1));
+        assert!(factors.windows(2).all(|pair| pair[0] <= pair[1]) && factors[39] == LONGEST_FACTOR, "{factors:?}");
+        assert_eq!(memory.patience("u", "other".into()), 1);
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).expect("in range")
+    }
+
+    #[test]
+    fn a_reading_ages_and_belongs_to_one_generation() {
+        let memory = Memory::default();
+        memory.keep_cloud("u", Some(1), CloudFacts::unknown(), at(0), Duration::from_secs(100));
+        assert!(memory.cloud("u", Some(1), at(49)).is_some());
+        assert!(memory.cloud("u", Some(1), at(150)).is_none());
+        assert!(memory.cloud("u", Some(2), at(1)).is_none());
+    }
+
+    #[test]
+    fn a_row_of_failures_keeps_its_beginning_until_a_success() {
+        let memory = Memory::default();
+        memory.failed("u", CLOUD, Class::Transient, "first".into(), at(1));
+        memory.failed("u", CLOUD, Class::Transient, "second".into(), at(9));
+        let failures = memory.failures("u");
+        assert_eq!((failures[&CLOUD].since, failures[&CLOUD].message.as_str()), (at(1), "second"));
+        memory.succeeded("u", CLOUD);
+        assert!(memory.failures("u").is_empty());
+    }
+
+    #[test]
+    fn delays_grow_and_are_bounded() {
+        let memory = Memory::default();
+        for _ in 0..40 {
+            let delay = memory.delay("u", Class::Transient);
+            assert!(delay >= FIRST_DELAY && delay <= LONGEST_DELAY, "{delay:?}");
+        }
+        assert_eq!(memory.delay("other", Class::Conflict), CONFLICT_DELAY);
+        assert!(memory.delay("u", Class::Conflict) <= CONFLICT_DELAY * 128);
+    }
+}

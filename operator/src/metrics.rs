@@ -1,0 +1,159 @@
+//! What the operator counts about itself. Labels hold one of a handful of words, never a name, so that the number of
+//! series does not grow with the number of tenants.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindOutcome {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepOutcome {
+    step: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<KindOutcome, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    steps: Family<StepOutcome, Counter>,
+    queue_errors: Counter,
+    leader: Gauge<i64, AtomicI64>,
+    policy_valid: Gauge<i64, AtomicI64>,
+    tenants: Family<Phase, Gauge<i64, AtomicI64>>,
+}
+
+/// From 5 ms, a run that finds nothing to do, to 80 s, longer than any run may take.
+fn buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 2.0, 15))
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("tenant_operator");
+        let reconciles = Family::default();
+        registry.register("reconcile", "Runs of a reconciler, by kind of object and outcome", reconciles.clone());
+        let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
+        registry.register("reconcile_seconds", "Duration of a run, by kind of object", durations.clone());
+        let steps = Family::default();
+        registry.register("step", "Effects on the cluster, the cloud and Teleport, by outcome", steps.clone());
+        let queue_errors = Counter::default();
+        registry.register("queue_errors", "Errors of the watches that feed the queue", queue_errors.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "1 while this process leads", leader.clone());
+        let policy_valid = Gauge::default();
+        registry.register("policy_valid", "1 while the fleet policy as written is in force", policy_valid.clone());
+        let tenants = Family::default();
+        registry.register("tenants", "Tenants by phase", tenants.clone());
+        Metrics { registry, reconciles, durations, steps, queue_errors, leader, policy_valid, tenants }
+    }
+}
+
+impl Metrics {
+    /// A reconciler has run; `outcome` is `ok` or the label of an error class.
+    pub fn reconciled(&self, kind: &'static str, outcome: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&KindOutcome { kind, outcome }).inc();
+        self.durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// A step was performed; `outcome` is `ok` or the label of an error class.
+    pub fn stepped(&self, step: &'static str, outcome: &'static str) {
+        self.steps.get_or_create(&StepOutcome { step, outcome }).inc();
+    }
+
+    /// A watch failed and will be begun again.
+    pub fn queue_failed(&self) {
+        self.queue_errors.inc();
+    }
+
+    /// Whether this process leads.
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Whether the fleet policy as written is the one in force.
+    pub fn set_policy_valid(&self, valid: bool) {
+        self.policy_valid.set(i64::from(valid));
+    }
+
+    /// How many tenants are in each phase; phases that are not named have none.
+    pub fn set_tenants(&self, phases: &BTreeMap<&'static str, usize>) {
+        self.tenants.clear();
+        for (phase, count) in phases {
+            self.tenants.get_or_create(&Phase { phase }).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// All metrics in the text format of OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing into a String does not fail");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_can_be_read() {
+        let metrics = Metrics::default();
+        metrics.reconciled("Tenant", "ok", Duration::from_millis(7));
+        metrics.reconciled("Tenant", "Throttled", Duration::from_millis(7));
+        metrics.stepped("CreateTable", "ok");
+        metrics.queue_failed();
+        metrics.set_leader(true);
+        metrics.set_policy_valid(false);
+        let text = metrics.text();
+        for line in [
+            "tenant_operator_reconcile_total{kind=\"Tenant\",outcome=\"ok\"} 1",
+            "tenant_operator_reconcile_total{kind=\"Tenant\",outcome=\"Throttled\"} 1",
+            "tenant_operator_reconcile_seconds_count{kind=\"Tenant\"} 2",
+            "tenant_operator_step_total{step=\"CreateTable\",outcome=\"ok\"} 1",
+            "tenant_operator_queue_errors_total 1",
+            "tenant_operator_leader 1",
+            "tenant_operator_policy_valid 0",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_phase_without_tenants_is_not_left_behind() {
+        let metrics = Metrics::default();
+        metrics.set_tenants(&[("Pending", 2), ("Ready", 1)].into());
+        metrics.set_tenants(&[("Ready", 3)].into());
+        let text = metrics.text();
+        assert!(text.contains("tenant_operator_tenants{phase=\"Ready\"} 3"), "{text}");
+        assert!(!text.contains("Pending"), "{text}");
+    }
+}

@@ -1,0 +1,265 @@
+//! First word of a reconcile: read everything a plan needs. Nothing is written and nothing decided; what could not be
+//! read is Unknown, and the failure is remembered for the stage it belongs to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use kube::ResourceExt;
+use plan::Fact;
+use plan::cloud::{CloudFacts, CloudNames};
+use plan::keys::Authorities;
+use plan::names::{self, Identity};
+use plan::object::{Kind, Ref};
+use plan::observed::{Inventory, Objects, Observed, Processes, Source, StageName};
+use plan::stage::deployment::Rollout;
+
+use crate::cloud::CloudError;
+use crate::context::Context;
+use crate::error::{Class, Error, chain};
+use crate::secrets;
+use crate::teleport::{AuthTarget, WebTarget};
+
+/// The tenant as far as names go, whatever its spec or its status says.
+pub fn identity(tenant: &Tenant) -> Identity {
+    let uid = tenant.uid().unwrap_or_default();
+    Identity {
+        slug: tenant.name_any(),
+        namespace: tenant.namespace().unwrap_or_default(),
+        id: names::tenant_id(&uid),
+        uid,
+    }
+}
+
+/// Reads everything.
+pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> Observed {
+    let identity = identity(tenant);
+    let ((secrets, secrets_failure), objects, cloud) = futures::join!(
+        secrets::read(&context.client, tenant, &identity),
+        objects(&identity, context, now),
+        cloud(tenant, &identity, context, now)
+    );
+    note(context, &identity, (StageName::Keys, Source::Read), secrets_failure, now);
+    let authorities = match &secrets.authorities {
+        Fact::Known(Ok(found)) => Some(&found.authorities),
+        Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
+    };
+    let teleport = match authorities {
+        Some(authorities) => processes(tenant, &identity, &objects, authorities, context, now).await,
+        None => {
+            Processes { auth: Fact::Unknown, web: Fact::Unknown, inventory: context.memory.inventory(&identity.uid) }
+        }
+    };
+    Observed {
+        now,
+        operator_version: env!("CARGO_PKG_VERSION").to_owned(),
+        tenant: tenant.clone(),
+        installation: context.policy.current().map(|installation| (*installation).clone()),
+        claims: context.claims.read(),
+        cloud,
+        objects,
+        secrets,
+        teleport,
+        failures: context.memory.failures(&identity.uid),
+    }
+}
+
+/// The objects that tell whether the tenant serves; all others are read when a plan asks for them.
+async fn objects(identity: &Identity, context: &Context, now: DateTime<Utc>) -> Objects {
+    let deployments = [identity.auth_deployment(0), identity.auth_deployment(1), identity.proxy_deployment()];
+    let services = [identity.auth(), identity.public_service()];
+    let references = deployments
+        .map(|name| Ref::new(Kind::Deployment, name))
+        .into_iter()
+        .chain(services.map(|name| Ref::new(Kind::Service, name)));
+    let mut objects = Objects::default();
+    let mut failure = None;
+    let reads = references.map(|reference| async move {
+        let found = context.children.read(&context.client, &identity.namespace, &reference).await;
+        (reference, found)
+    });
+    for (reference, found) in futures::future::join_all(reads).await {
+        let fact = match found {
+            Ok(found) => Fact::answered(found.map(|value| (*value).clone())),
+            Err(error) => {
+                failure.get_or_insert(error);
+                Fact::Unknown
+            }
+        };
+        objects.live.insert(reference, fact);
+    }
+    note(context, identity, (StageName::Auth, Source::Read), failure, now);
+    objects
+}
+
+/// Reads single objects that a plan asked for. What cannot be read is Unknown, so that the plan can tell of it.
+pub async fn read_needed(observed: &mut Observed, needs: &[Ref], context: &Context) {
+    let identity = identity(&observed.tenant);
+    let mut failure = None;
+    for reference in needs {
+        let fact = match context.children.read(&context.client, &identity.namespace, reference).await {
+            Ok(found) => Fact::answered(found.map(|value| (*value).clone())),
+            Err(error) => {
+                failure.get_or_insert(error);
+                Fact::Unknown
+            }
+        };
+        observed.objects.live.insert(reference.clone(), fact);
+    }
+    note(context, &identity, (StageName::Proxy, Source::Read), failure, observed.now);
+    observed.failures = context.memory.failures(&identity.uid);
+}
+
+/// Remembers whether reading for a stage went well.
+fn note(context: &Context, identity: &Identity, row: (StageName, Source), failure: Option<Error>, now: DateTime<Utc>) {
+    match failure {
+        Some(error) => failed(context, identity, row, error.class(), chain(&error), now),
+        None => context.memory.succeeded(&identity.uid, row),
+    }
+}
+
+/// Remembers a failure, and tells of it when it is news: the same one every second is none.
+fn failed(
+    context: &Context,
+    identity: &Identity,
+    row: (StageName, Source),
+    class: Class,
+    message: String,
+    now: DateTime<Utc>,
+) {
+    let error = message.clone();
+    if context.memory.failed(&identity.uid, row, class, message, now) {
+        tracing::warn!(tenant = %identity.path(), stage = ?row.0, class = class.label(), %error, "cannot observe");
+    }
+}
+
+async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> CloudFacts {
+    let generation = tenant.metadata.generation;
+    let Ok(installation) = context.policy.current() else { return CloudFacts::unknown() };
+    let names = CloudNames::new(&installation, identity, &tenant.spec.region);
+    // Nothing is made before the names are recorded, and nothing looked for under others: a policy that would name other
+    // resources, or a region that it does not know, is a matter for the plan.
+    let recorded = tenant.status.as_ref().and_then(|status| status.storage.as_ref());
+    let leaves = tenant.metadata.deletion_timestamp.is_some() && !tenant.spec.deletion_protection;
+    if recorded != Some(&names.recorded()) || !installation.aws.regions.contains(&names.region) || leaves {
+        return CloudFacts::unknown();
+    }
+    if let Some(facts) = context.memory.cloud(&identity.uid, generation, now) {
+        return facts;
+    }
+    let account = context.clouds.account(&names.account).await;
+    let (state_table, events_table, bucket, role) = futures::join!(
+        account.table(&names.region, &names.state_table),
+        account.table(&names.region, &names.events_table),
+        account.bucket(&names.region, &names.bucket),
+        account.role(&names.role)
+    );
+    let mut failure: Option<(Class, String)> = None;
+    let facts = CloudFacts {
+        state_table: believe(state_table, &mut failure),
+        events_table: believe(events_table, &mut failure),
+        bucket: believe(bucket, &mut failure),
+        role: believe(role, &mut failure),
+    };
+    match failure {
+        Some((class, message)) => {
+            failed(context, identity, (StageName::Cloud, Source::Read), class, message, now);
+        }
+        None => {
+            context.memory.succeeded(&identity.uid, (StageName::Cloud, Source::Read));
+            context.memory.keep_cloud(&identity.uid, generation, facts.clone(), now, context.periods.cloud);
+        }
+    }
+    facts
+}
+
+fn believe<T>(answer: Result<Option<T>, CloudError>, failure: &mut Option<(Class, String)>) -> Fact<T> {
+    match answer {
+        Ok(found) => Fact::answered(found),
+        Err(error) => {
+            failure.get_or_insert_with(|| (error.class(), chain(&error)));
+            Fact::Unknown
+        }
+    }
+}
+
+async fn processes(
+    tenant: &Tenant,
+    identity: &Identity,
+    objects: &Objects,
+    authorities: &Authorities,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Processes {
+    let domain = &tenant.spec.domain;
+    let ready = |names: &[String]| {
+        names.iter().any(|name| {
+            objects.known(&Ref::new(Kind::Deployment, name.clone())).is_some_and(|live| Rollout::of(live).ready > 0)
+        })
+    };
+    let auth_address = ready(&[identity.auth_deployment(0), identity.auth_deployment(1)])
+        .then(|| cluster_address(objects, identity.auth(), 3025))
+        .flatten();
+    let web_address = ready(&[identity.proxy_deployment()])
+        .then(|| cluster_address(objects, identity.public_service(), 443))
+        .flatten();
+    let auth_target =
+        auth_address.map(|address| AuthTarget { address, domain: domain.clone(), host: authorities.host.clone() });
+    let (auth, web) = futures::join!(
+        async {
+            let Some(target) = &auth_target else {
+                // Nobody to ask: what failed before says nothing any more.
+                context.memory.succeeded(&identity.uid, (StageName::Auth, Source::Process));
+                return Fact::Absent;
+            };
+            let answer = context.teleport.ping(target).await;
+            told(context, identity, StageName::Auth, answer, now)
+        },
+        async {
+            let Some(address) = web_address else {
+                context.memory.succeeded(&identity.uid, (StageName::Proxy, Source::Process));
+                return Fact::Absent;
+            };
+            let target = WebTarget { address, domain: domain.clone(), ca_pem: authorities.web.certificate.clone() };
+            let answer = context.teleport.web_ping(&target).await;
+            told(context, identity, StageName::Proxy, answer, now)
+        }
+    );
+    if let (Some(target), Fact::Known(_)) = (&auth_target, &auth) {
+        let period = chrono::TimeDelta::from_std(context.periods.inventory).unwrap_or(chrono::TimeDelta::MAX);
+        let due = context.memory.inventory(&identity.uid).is_none_or(|inventory| now - inventory.read_at >= period);
+        if due {
+            let answer = context.teleport.inventory(target).await;
+            if let Fact::Known(instances) = told(context, identity, StageName::Agents, answer, now) {
+                context.memory.keep_inventory(&identity.uid, Inventory { read_at: now, instances });
+            }
+        }
+    }
+    Processes { auth, web, inventory: context.memory.inventory(&identity.uid) }
+}
+
+fn told<T>(
+    context: &Context,
+    identity: &Identity,
+    stage: StageName,
+    answer: Result<T, crate::teleport::TeleportError>,
+    now: DateTime<Utc>,
+) -> Fact<T> {
+    match answer {
+        Ok(value) => {
+            context.memory.succeeded(&identity.uid, (stage, Source::Process));
+            Fact::Known(value)
+        }
+        Err(error) => {
+            failed(context, identity, (stage, Source::Process), error.class(), chain(&error), now);
+            Fact::Unknown
+        }
+    }
+}
+
+/// The cluster address of a Service of the tenant.
+fn cluster_address(objects: &Objects, service: String, port: u16) -> Option<SocketAddr> {
+    let live = objects.known(&Ref::new(Kind::Service, service))?;
+    let address: IpAddr = live["spec"]["clusterIP"].as_str()?.parse().ok()?;
+    Some(SocketAddr::new(address, port))
+}

@@ -1,0 +1,74 @@
+//! Reads certificates that lie in Secrets: what they say, whether a key is theirs, who issued them.
+
+use chrono::{DateTime, Utc};
+use plan::keys::CertificateFacts;
+use rcgen::{KeyPair, PublicKeyData};
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::Pem;
+use x509_parser::prelude::X509Certificate;
+use x509_parser::time::ASN1Time;
+
+use super::PkiError;
+
+/// What the first certificate of a PEM text says.
+pub fn read_certificate(pem: &str) -> Result<CertificateFacts, PkiError> {
+    with_certificate(pem, |certificate| {
+        let alternative = certificate
+            .subject_alternative_name()
+            .map_err(|source| PkiError::Read { what: "certificate's names", source: Box::new(source) })?;
+        let names = alternative.iter().flat_map(|extension| &extension.value.general_names);
+        let names = names.filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        Ok(CertificateFacts {
+            not_before: time(certificate.validity().not_before)?,
+            not_after: time(certificate.validity().not_after)?,
+            names: names.collect(),
+            issuer: certificate.issuer().to_string(),
+            subject: certificate.subject().to_string(),
+        })
+    })
+}
+
+/// Whether the private key belongs to the first certificate of the PEM text.
+pub fn key_matches(certificate_pem: &str, key_pem: &str) -> Result<bool, PkiError> {
+    let key = KeyPair::from_pem(key_pem)
+        .map_err(|source| PkiError::Read { what: "private key", source: Box::new(source) })?;
+    with_certificate(certificate_pem, |certificate| {
+        Ok(certificate.public_key().raw == key.subject_public_key_info().as_slice())
+    })
+}
+
+/// Whether the first certificate of one PEM text was issued by the first of the other: the names are the same bytes,
+/// and the signature is the authority's.
+pub fn issued_by(certificate_pem: &str, authority_pem: &str) -> Result<bool, PkiError> {
+    with_certificate(certificate_pem, |certificate| {
+        with_certificate(authority_pem, |authority| {
+            let named = certificate.issuer().as_raw() == authority.subject().as_raw();
+            Ok(named && certificate.verify_signature(Some(authority.public_key())).is_ok())
+        })
+    })
+}
+
+fn with_certificate<T>(
+    pem: &str,
+    read: impl FnOnce(&X509Certificate<'_>) -> Result<T, PkiError>,
+) -> Result<T, PkiError> {
+    const WHAT: &str = "certificate";
+    let block = Pem::iter_from_buffer(pem.as_bytes())
+        .next()
+        .ok_or(PkiError::Form { what: WHAT, expected: "PEM text" })?
+        .map_err(|source| PkiError::Read { what: WHAT, source: Box::new(source) })?;
+    if block.label != "CERTIFICATE" {
+        return Err(PkiError::Form { what: WHAT, expected: "a PEM block CERTIFICATE" });
+    }
+    let certificate =
+        block.parse_x509().map_err(|source| PkiError::Read { what: WHAT, source: source.to_string().into() })?;
+    read(&certificate)
+}
+
+fn time(time: ASN1Time) -> Result<DateTime<Utc>, PkiError> {
+    DateTime::from_timestamp(time.timestamp(), 0)
+        .ok_or(PkiError::Form { what: "certificate", expected: "valid in a year that can be counted" })
+}

@@ -1,0 +1,257 @@
+//! The life of the process: serve probes, wait for the lead, fill the caches, run the controllers, and end in order.
+//! Losing the lead ends the process at once: work that already runs cannot be called back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use crds::Tenant;
+use crds::tenant_status::Phase;
+use futures::{Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Config as ControllerConfig, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher;
+use kube::{Api, Client, Config, ResourceExt};
+use plan::names::MANAGER;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::RunArgs;
+use crate::children::Children;
+use crate::claims::Claims;
+use crate::context::{Clouds, Context, Periods};
+use crate::error::chain;
+use crate::leader::{self, KubeLease, Leadership, Timing};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::serve::{self, Health, Pulse};
+use crate::teleport::Network;
+use crate::tenant;
+
+/// Name of the leader lease.
+const LEASE: &str = "tenant-operator";
+/// Events of one object that come this close together lead to one run.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// A runtime that has not come round for this long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+/// How long running work may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Runs the operator until SIGTERM or a fault that only a restart mends.
+///
+/// # Errors
+/// When something it cannot do without fails: the API server's address, the port of the probes, the lead.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    let stop = stop_on_signal()?;
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let probes = tokio::spawn(serve::serve(listener, Arc::clone(&health), Arc::clone(&metrics), stop.clone()));
+    let config = Config::infer().await.context("cannot find out how to reach the API server")?;
+    let client = Client::try_from(config.clone()).context("cannot make a client for the API server")?;
+    health.set_standby(true);
+    let outcome = async {
+        let Some(leadership) = lead(&args, config, &stop).await? else { return Ok(()) };
+        metrics.set_leader(true);
+        health.set_standby(false);
+        tracing::info!("leading");
+        let leadership = Arc::new(leadership);
+        let worked = work(&args, client, Arc::clone(&leadership), &metrics, &health, &stop).await;
+        metrics.set_leader(false);
+        worked?;
+        match Arc::try_unwrap(leadership) {
+            Ok(leadership) => leadership.release().await,
+            Err(_) => tracing::warn!("work is left over; the lead runs out instead of being released"),
+        }
+        Ok(())
+    }
+    .await;
+    stop.cancel();
+    probes.await.context("the probes ended unexpectedly")?.context("the probes cannot be served")?;
+    outcome
+}
+
+/// Waits for the lead; without it when stopped first.
+async fn lead(args: &RunArgs, config: Config, stop: &CancellationToken) -> anyhow::Result<Option<Leadership>> {
+    let timing = Timing::default();
+    let client = leader::client(config, &timing).context("cannot make a client for the leader lease")?;
+    let record = Arc::new(KubeLease::new(client, &args.namespace, LEASE));
+    let me = leader::identity(&args.pod_name);
+    tracing::info!(%me, "waiting for the lead");
+    Ok(stop.run_until_cancelled(leader::acquire(record, me, timing)).await)
+}
+
+async fn work(
+    args: &RunArgs,
+    client: Client,
+    leadership: Arc<Leadership>,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let context = Arc::new(Context {
+        namespace: args.namespace.clone(),
+        policy: Policy::default(),
+        claims: Claims::default(),
+        children: Children::default(),
+        clouds: Clouds::default(),
+        teleport: Arc::new(Network::default()),
+        memory: Memory::default(),
+        metrics: Arc::clone(metrics),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: MANAGER.into(), instance: Some(args.pod_name.clone()) },
+        ),
+        periods: Periods { cloud: args.cloud_resync, inventory: args.inventory_interval },
+        leadership: Arc::clone(&leadership),
+        client: client.clone(),
+    });
+    let (trigger, triggered) = mpsc::unbounded_channel::<ObjectRef<DeserializeGuard<Tenant>>>();
+    let controller = Controller::new(Api::<DeserializeGuard<Tenant>>::all(client.clone()), watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(args.concurrency).debounce(DEBOUNCE));
+    let tenants = controller.store();
+    let everyone = {
+        let (tenants, trigger) = (tenants.clone(), trigger.clone());
+        move || {
+            for tenant in tenants.state() {
+                // The receiver lives as long as the controller.
+                let _ = trigger.send(named(&tenant));
+            }
+        }
+    };
+    let mut caches = tokio::task::JoinSet::new();
+    let policy = context.policy.follow(
+        client.clone(),
+        &args.namespace,
+        args.fleet_config_map.clone(),
+        Arc::clone(metrics),
+        Arc::clone(health),
+    );
+    caches.spawn(follow(policy, move |()| everyone()));
+    let trigger_child = trigger.clone();
+    caches.spawn(follow(context.children.follow(&client), move |tenant| drop(trigger_child.send(guarded(tenant)))));
+    caches.spawn(follow_claims(Arc::clone(&context), trigger.clone()));
+    caches.spawn(keep_count(tenants, Arc::clone(&context), health.watch("runtime", STUCK)));
+    let filled = tokio::select! {
+        () = synced(&context) => Ok(true),
+        () = stop.cancelled() => Ok(false),
+        reason = leadership.lost() => Err(anyhow::anyhow!("the lead was lost: {reason}")),
+    };
+    if !matches!(filled, Ok(true)) {
+        // Nothing may hold on to the lead when it is given back.
+        caches.shutdown().await;
+        return filled.map(drop);
+    }
+    health.set_synced(true);
+    let queue = Arc::clone(metrics);
+    let controller = controller
+        .reconcile_on(tokio_stream(triggered))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(tenant::reconcile, |tenant, error, context| tenant::delay(&tenant, error, &context), Arc::clone(&context))
+        .for_each(move |outcome| {
+            // A run tells of its own failures; what is left are those of the queue.
+            if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = outcome {
+                queue.queue_failed();
+                tracing::warn!(error = %chain(&error), "the queue of tenants");
+            }
+            futures::future::ready(())
+        });
+    let ended = async {
+        tokio::select! {
+            () = controller => Ok(()),
+            died = caches.join_next() => bail!("a watch ended unexpectedly: {died:?}"),
+            reason = leadership.lost() => bail!("the lead was lost: {reason}"),
+        }
+    };
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    let outcome = tokio::select! {
+        outcome = ended => outcome,
+        () = drained => bail!("running work did not end within {} s", DRAIN.as_secs()),
+    };
+    caches.shutdown().await;
+    outcome
+}
+
+/// Runs a stream to its end.
+async fn follow<T>(stream: impl Stream<Item = T> + Send, mut each: impl FnMut(T) + Send) {
+    let mut stream = std::pin::pin!(stream);
+    while let Some(item) = stream.next().await {
+        each(item);
+    }
+}
+
+type Queue = mpsc::UnboundedSender<ObjectRef<DeserializeGuard<Tenant>>>;
+
+/// Follows the claims; a change concerns its holders, the former and the new.
+async fn follow_claims(context: Arc<Context>, trigger: Queue) {
+    follow(context.claims.follow(context.leases()), |tenant| drop(trigger.send(guarded(tenant)))).await;
+}
+
+/// Keeps the number of tenants by phase, and the memory free of those that are gone.
+async fn keep_count(tenants: reflector::Store<DeserializeGuard<Tenant>>, context: Arc<Context>, pulse: Pulse) {
+    let mut interval = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        interval.tick().await;
+        pulse.beat();
+        let known = tenants.state();
+        let mut phases = BTreeMap::new();
+        for tenant in known.iter().filter_map(|tenant| tenant.0.as_ref().ok()) {
+            let phase = tenant.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Pending);
+            *phases.entry(phase.word()).or_insert(0) += 1;
+        }
+        context.metrics.set_tenants(&phases);
+        context.memory.retain(&known.iter().filter_map(|tenant| tenant.uid()).collect());
+    }
+}
+
+fn named(tenant: &DeserializeGuard<Tenant>) -> ObjectRef<DeserializeGuard<Tenant>> {
+    ObjectRef::from_obj(tenant)
+}
+
+/// The same object, as the controller calls it.
+fn guarded(tenant: ObjectRef<Tenant>) -> ObjectRef<DeserializeGuard<Tenant>> {
+    let name = ObjectRef::new(&tenant.name);
+    match &tenant.namespace {
+        Some(namespace) => name.within(namespace),
+        None => name,
+    }
+}
+
+/// Waits until everything that a plan rests on was listed once.
+async fn synced(context: &Context) {
+    let mut interval = tokio::time::interval(Duration::from_millis(50));
+    while !(context.policy.is_loaded() && context.claims.is_synced() && context.children.is_synced()) {
+        interval.tick().await;
+    }
+}
+
+fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,218 @@
+//! The Secrets of a tenant: reading and checking them, and making those that need randomness. The authorities are
+//! created and never applied: whatever is there first wins.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use plan::Fact;
+use plan::keys::Authorities;
+use plan::names::{Identity, MANAGER};
+use plan::observed::{AuthoritySecret, Contents, Secrets, WebSecret};
+
+use crate::error::{Error, Result};
+use crate::pki;
+
+/// Finalizer on the Secret of the authorities: the namespace's or the user's deletion does not take it while the tenant
+/// stands.
+const GUARD: &str = "tenancy.dev/authorities";
+const LICENSE_KEY: &str = "license.pem";
+
+/// Reads all of them; the first failure is returned beside what could be read.
+pub async fn read(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let get = |name: String| {
+        let api = api.clone();
+        async move { api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source)) }
+    };
+    let license = tenant.spec.license_secret_ref.as_ref().map(|reference| reference.name.clone());
+    let (authorities, web, license) =
+        futures::join!(get(identity.authorities()), get(identity.web_certificate()), async {
+            match license {
+                Some(name) => get(name).await,
+                None => Ok(None),
+            }
+        });
+    let mut failure = None;
+    let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity));
+    let issuer = match &authorities {
+        Fact::Known(Ok(found)) => Some(found.authorities.web.certificate.clone()),
+        Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
+    };
+    let secrets = Secrets {
+        web: fact(web, &mut failure, |secret| read_web(secret, identity, issuer.as_deref())),
+        license: fact(license, &mut failure, |secret| entry(secret, LICENSE_KEY).map(drop)),
+        authorities,
+    };
+    (secrets, failure)
+}
+
+fn fact<T>(
+    found: Result<Option<Secret>>,
+    failure: &mut Option<Error>,
+    read: impl FnOnce(&Secret) -> Contents<T>,
+) -> Fact<Contents<T>> {
+    match found {
+        Ok(Some(secret)) => Fact::Known(read(&secret)),
+        Ok(None) => Fact::Absent,
+        Err(error) => {
+            failure.get_or_insert(error);
+            Fact::Unknown
+        }
+    }
+}
+
+fn entry(secret: &Secret, key: &str) -> Contents<String> {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("has no key {key}"))?;
+    String::from_utf8(bytes.0.clone()).map_err(|_| format!("holds no text under {key}"))
+}
+
+/// The authorities have no owner, so that nothing takes them with it; the labels say whose they are.
+fn read_authorities(secret: &Secret, identity: &Identity) -> Contents<AuthoritySecret> {
+    for (key, value) in identity.labels() {
+        if secret.labels().get(&key) != Some(&value) {
+            return Err(format!("belongs to somebody else (label {key} is not {value})"));
+        }
+    }
+    let data = secret.data.clone().unwrap_or_default();
+    let entries: BTreeMap<String, String> =
+        data.into_iter().filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?))).collect();
+    let authorities = Authorities::from_entries(&entries).map_err(|key| format!("has no key {key}"))?;
+    let facts =
+        |name: &str, pem: &str| pki::read_certificate(pem).map_err(|error| format!("{name} authority: {error}"));
+    Ok(AuthoritySecret {
+        host: facts("host", &authorities.host.certificate)?,
+        user: facts("user", &authorities.user.certificate)?,
+        authorities,
+    })
+}
+
+fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {
+    let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
+    match owner {
+        Some(owner) if owner.uid == identity.uid => Ok(()),
+        Some(owner) => Err(format!("belongs to {} {}", owner.kind, owner.name)),
+        None => Err("belongs to nobody the operator knows".into()),
+    }
+}
+
+fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&str>) -> Contents<WebSecret> {
+    owned(secret, identity)?;
+    let (chain, key) = (entry(secret, "tls.crt")?, entry(secret, "tls.key")?);
+    let failed = |error: pki::PkiError| format!("holds a certificate that cannot be read: {error}");
+    let issued = match issuer {
+        Some(issuer) => {
+            pki::issued_by(&chain, issuer).map_err(failed)?
+                && entry(secret, "ca.crt").is_ok_and(|found| found == issuer)
+        }
+        None => false,
+    };
+    Ok(WebSecret {
+        certificate: pki::read_certificate(&chain).map_err(failed)?,
+        key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
+        issued_by_tenant: issued,
+    })
+}
+
+/// Makes the authorities. Existing ones win: the loser's keys are thrown away unused.
+pub async fn create_authorities(client: &Client, identity: &Identity, domain: &str, now: DateTime<Utc>) -> Result<()> {
+    let authorities = pki::authorities(domain, now)?;
+    let metadata = ObjectMeta {
+        name: Some(identity.authorities()),
+        namespace: Some(identity.namespace.clone()),
+        labels: Some(identity.labels()),
+        finalizers: Some(vec![GUARD.into()]),
+        ..ObjectMeta::default()
+    };
+    create(client, identity, secret(metadata, authorities.entries())).await
+}
+
+/// Lets the Secret of the authorities go when somebody deletes it. Gone already = done.
+pub async fn unguard_authorities(client: &Client, identity: &Identity) -> Result<()> {
+    let name = &identity.authorities();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let failed = |source| Error::kube(format!("release Secret {name}"), source);
+    let Some(found) = api.get_opt(name).await.map_err(failed)? else { return Ok(()) };
+    if found.labels().get(plan::names::TENANT_ID) != Some(&identity.id) {
+        return Ok(());
+    }
+    let kept: Vec<&String> = found.finalizers().iter().filter(|finalizer| *finalizer != GUARD).collect();
+    if kept.len() == found.finalizers().len() {
+        return Ok(());
+    }
+    let patch = serde_json::json!({"metadata": {"finalizers": kept, "resourceVersion": found.resource_version()}});
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// Issues a web certificate into its Secret, which pods read again without a restart.
+pub async fn issue_web_certificate(
+    client: &Client,
+    identity: &Identity,
+    domain: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let attempt = "issue the web certificate";
+    let issuer = stored_authorities(client, identity, attempt).await?.web;
+    let web = pki::web_certificate(&issuer, domain, now)?;
+    let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.certificate)];
+    let metadata = identity.metadata(identity.web_certificate(), identity.labels());
+    let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
+    secret.immutable = None;
+    secret.type_ = Some("kubernetes.io/tls".into());
+    let name = identity.web_certificate();
+    let failed = |source| Error::kube(attempt, source);
+    match api.get_opt(&name).await.map_err(failed)? {
+        None => create(client, identity, secret).await,
+        Some(found) => {
+            if owned(&found, identity).is_err() {
+                return Err(Error::Foreign { attempt: attempt.into() });
+            }
+            // Only to the one that was seen.
+            secret.metadata.uid = found.uid();
+            let parameters = PatchParams::apply(MANAGER).force();
+            api.patch(&name, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(failed)
+        }
+    }
+}
+
+/// The authorities as they are stored, which may be since a moment ago.
+async fn stored_authorities(client: &Client, identity: &Identity, attempt: &'static str) -> Result<Authorities> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let name = identity.authorities();
+    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
+    found
+        .ok_or(format!("Secret {name} is not there"))
+        .and_then(|secret| read_authorities(&secret, identity))
+        .map(|found| found.authorities)
+        .map_err(|missing| Error::Missing { attempt: attempt.into(), missing })
+}
+
+fn secret(metadata: ObjectMeta, entries: BTreeMap<String, String>) -> Secret {
+    Secret {
+        metadata,
+        data: Some(entries.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
+        immutable: Some(true),
+        type_: Some("Opaque".into()),
+        ..Secret::default()
+    }
+}
+
+async fn create(client: &Client, identity: &Identity, secret: Secret) -> Result<()> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+    match api.create(&parameters, &secret).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(source) => Err(Error::kube(format!("create Secret {}", secret.name_any()), source)),
+    }
+}

@@ -1,0 +1,131 @@
+//! One reconcile of one Tenant: observe, plan, apply, report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use plan::Plan;
+use plan::names::Identity;
+use plan::observed::{Observed, StageName};
+
+use crate::apply::apply;
+use crate::context::Context;
+use crate::error::{Class, Error, Result, chain};
+use crate::observe::{identity, observe, read_needed};
+use crate::report::report;
+
+/// A whole run takes no longer; every call in it has a shorter bound of its own.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// How often a plan may ask for further objects before it is taken as it is.
+const READINGS: usize = 3;
+/// After something was done: look at once whether it is there. The watch is usually faster.
+const AGAIN: Duration = Duration::from_millis(200);
+/// The least time between two runs that nothing asked for.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// Reconciles one Tenant. One that does not parse is told of and left alone: it may be of a newer schema.
+///
+/// # Errors
+/// The first failure of the run; the controller looks again after the delay that `delay` says.
+pub async fn reconcile(tenant: Arc<DeserializeGuard<Tenant>>, context: Arc<Context>) -> Result<Action> {
+    let started = Instant::now();
+    let outcome = match &tenant.0 {
+        Ok(tenant) => match tokio::time::timeout(DEADLINE, run(tenant, &context)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Timeout { attempt: "reconcile the Tenant".into(), seconds: DEADLINE.as_secs() }),
+        },
+        Err(invalid) => {
+            tell_invalid(&tenant.object_ref(&()), invalid, &context).await;
+            Err(Error::Unreadable { attempt: "read the Tenant".into(), fault: invalid.error.clone() })
+        }
+    };
+    let label = outcome.as_ref().map_or_else(|error| error.class().label(), |_| "ok");
+    context.metrics.reconciled("Tenant", label, started.elapsed());
+    if let Err(error) = &outcome
+        && !matches!(error.class(), Class::Conflict)
+    {
+        tracing::warn!(tenant = %tenant.name_any(), class = label, error = %chain(error), "the run failed");
+    }
+    outcome
+}
+
+async fn tell_invalid(object: &ObjectReference, invalid: &InvalidObject, context: &Context) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "Unreadable".into(),
+        note: Some(format!("this operator cannot read the object and leaves it alone: {}", invalid.error)),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, object).await {
+        tracing::warn!(%error, "cannot publish an event");
+    }
+}
+
+async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
+    let now = Utc::now();
+    let identity = identity(tenant);
+    let mut observed = observe(tenant, context, now).await;
+    let plan = plan(&mut observed, context).await;
+    let mut tenant = tenant.clone();
+    let applied = apply(&mut tenant, &identity, &plan.steps, context, now).await;
+    let reported = report(&tenant, &identity, plan.status.clone(), context).await;
+    applied.map_err(|(_, error)| error)?;
+    let written = reported?;
+    context.memory.reset_attempts(&identity.uid);
+    Ok(next_run(&plan, written, &identity, context, now))
+}
+
+/// Plans; a plan that needs one more fact is drawn again with it.
+async fn plan(observed: &mut Observed, context: &Context) -> Plan {
+    let mut plan = plan::tenant(observed);
+    for _ in 0..READINGS {
+        if plan.needs.is_empty() {
+            break;
+        }
+        read_needed(observed, &plan.needs, context).await;
+        plan = plan::tenant(observed);
+    }
+    // The cloud is read again while something is done or awaited there; else its reading is good for its period.
+    if plan.open == Some(StageName::Cloud) {
+        context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default());
+    }
+    plan
+}
+
+/// When to look again: soon after doing something, else at the plan's word or when a reading is due. While nothing changes
+/// it becomes rarer, whatever it is that is done or asked in vain.
+fn next_run(plan: &Plan, written: bool, identity: &Identity, context: &Context, now: DateTime<Utc>) -> Action {
+    let steps = plan.steps.iter().map(|(_, step)| step.to_string()).collect::<Vec<_>>().join(", ");
+    let same = if written { format!("written at {now}") } else { format!("{:?}: {steps}", plan.open) };
+    let factor = context.memory.patience(&identity.uid, same);
+    if !plan.steps.is_empty() {
+        return Action::requeue(AGAIN * factor);
+    }
+    let until = |instant: DateTime<Utc>| (instant - now).to_std().unwrap_or_default();
+    let cloud = context.memory.cloud_due(&identity.uid).map(until);
+    let read_at = context.memory.inventory(&identity.uid).map(|inventory| inventory.read_at);
+    let inventory = read_at.map(|read_at| until(read_at + context.periods.inventory));
+    let wake = plan.wake.and_then(|wake| wake.to_std().ok());
+    match [cloud, inventory, wake].into_iter().flatten().min() {
+        // A reading that stays overdue could not be made: not at full speed either.
+        Some(delay) => Action::requeue(delay.max(LEAST * factor)),
+        None => Action::await_change(),
+    }
+}
+
+/// When to look again after a failure.
+pub fn delay(tenant: &DeserializeGuard<Tenant>, error: &Error, context: &Context) -> Action {
+    match error {
+        // Only another object mends it, and that comes through the watch.
+        Error::Unreadable { .. } => Action::await_change(),
+        _ => Action::requeue(context.memory.delay(&tenant.uid().unwrap_or_default(), error.class())),
+    }
+}
