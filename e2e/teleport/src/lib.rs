@@ -1,0 +1,35 @@
+//! A stand-in for Teleport's Auth and Proxy processes: it reads what a pod mounts, refuses what the real one refuses,
+//! uses the same tables, and answers on the same ports in the same protocols. It hosts no sessions and no users.
+
+mod auth;
+mod cloud;
+mod command;
+mod config;
+mod diag;
+mod duration;
+mod key_pair;
+mod log;
+mod net;
+mod pki;
+mod process;
+mod proxy;
+mod release;
+mod rule;
+mod state;
+mod web;
+mod wire;
+mod world;
+
+#[cfg(test)]
+mod refusals;
+
+pub use process::{Process, Resolve};
+pub use rule::{Refusal, Rule};
+pub use world::{Agent, Call, Identity, World};
+
+use tokio_util::sync::CancellationToken;
+
+/// Runs a process to its end and returns its exit code. `terminate` cancelled is SIGTERM; dropping the future is SIGKILL.
+pub async fn run(process: Process, terminate: CancellationToken) -> i32 {
+    command::run(process, terminate, &cloud::aws::Aws).await
+}
