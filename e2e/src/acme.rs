@@ -1,0 +1,169 @@
+//! The ACME server (pebble) and the DNS server that answers its challenges (pebble-challtestsrv). Records are set
+//! through the latter's management interface.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::FutureExt;
+use futures::future::{join, select};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::control_plane::ports;
+use crate::control_plane::readiness::wait;
+use crate::http::Http;
+use crate::pki::PairFiles;
+use crate::process::{Exit, Process, Program};
+use crate::tools::{Tool, Tools};
+
+const GRACE: Duration = Duration::from_secs(2);
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// A running ACME server.
+pub struct Acme {
+    pebble: Process,
+    challenges: Process,
+    address: Ipv4Addr,
+    issuing_root: String,
+}
+
+/// Where an ACME server's files are and whom its clients trust.
+pub(crate) struct Places<'a> {
+    pub(crate) run: &'a Path,
+    pub(crate) logs: &'a Path,
+    /// Certificate of its own https endpoint.
+    pub(crate) serving: &'a PairFiles,
+    /// PEM of the authority of that certificate.
+    pub(crate) authority: &'a str,
+}
+
+impl Acme {
+    pub(crate) async fn start(tools: &Tools, address: Ipv4Addr, places: &Places<'_>) -> anyhow::Result<Acme> {
+        let config = places.run.join("pebble.json");
+        let text = config_file(address, places.serving).to_string();
+        fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+        let http = Http::new(places.authority)?;
+        // Pebble only asks it during a challenge, so the two start side by side.
+        let (challenges, pebble) = futures::try_join!(
+            Process::start(challenge_server(tools, address, places)),
+            Process::start(pebble(tools, address, places, &config)),
+        )?;
+        let management = format!("http://{address}:{}", ports::CHALLENGES);
+        let directory = directory(address);
+        let root = format!("https://{address}:{}/roots/0", ports::ACME_MANAGEMENT);
+        let ((), (), issuing_root) = futures::try_join!(
+            wait(&challenges, "the challenge server answers", async || {
+                // It has no health endpoint; an answer of any status is one.
+                http.get(&management).await.map(drop)
+            }),
+            wait(&pebble, "the ACME directory answers", async || http.get(&directory).await?.success().map(drop)),
+            wait(&pebble, "the ACME server has its root certificate", async || http.get(&root).await?.success()),
+        )?;
+        let issuing_root = String::from_utf8(issuing_root.into()).map_err(|_| anyhow!("the ACME root is no PEM"))?;
+        Ok(Acme { pebble, challenges, address, issuing_root })
+    }
+
+    /// URL of the directory; its certificate is of the test bed's authority.
+    pub fn directory(&self) -> String {
+        directory(self.address)
+    }
+
+    /// PEM of the root of everything that it issues; another one in each run.
+    pub fn issuing_root(&self) -> &str {
+        &self.issuing_root
+    }
+
+    /// URL of the management interface for DNS records and challenge answers (`/set-txt`, `/add-http01`, …).
+    pub fn challenges(&self) -> String {
+        format!("http://{}:{}", self.address, ports::CHALLENGES)
+    }
+
+    /// Address of the DNS server that it asks.
+    pub fn dns(&self) -> std::net::SocketAddrV4 {
+        std::net::SocketAddrV4::new(self.address, ports::DNS)
+    }
+
+    /// Waits for the first of its processes to end.
+    pub async fn ended(&self) -> Exit {
+        select(self.pebble.ended().boxed(), self.challenges.ended().boxed()).await.factor_first().0
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        join(self.pebble.stop(GRACE), self.challenges.stop(GRACE)).await;
+    }
+}
+
+fn directory(address: Ipv4Addr) -> String {
+    format!("https://{address}:{}/dir", ports::ACME)
+}
+
+fn config_file(address: Ipv4Addr, serving: &PairFiles) -> serde_json::Value {
+    json!({ "pebble": {
+        "listenAddress": format!("{address}:{}", ports::ACME),
+        "managementListenAddress": format!("{address}:{}", ports::ACME_MANAGEMENT),
+        "certificate": serving.public,
+        "privateKey": serving.private,
+        "httpPort": ports::HTTP01,
+        "tlsPort": ports::TLS_ALPN01,
+        "ocspResponderURL": "",
+        "externalAccountBindingRequired": false,
+        // As Let's Encrypt offers them.
+        "profiles": {
+            "classic": { "description": "90 days", "validityPeriod": 90 * SECONDS_PER_DAY },
+            "shortlived": { "description": "6 days", "validityPeriod": 6 * SECONDS_PER_DAY },
+        },
+    } })
+}
+
+fn pebble(tools: &Tools, address: Ipv4Addr, places: &Places<'_>, config: &Path) -> Program {
+    let dns = format!("{address}:{}", ports::DNS);
+    let args = ["-config".into(), config.into(), "-dnsserver".into(), dns.into()].to_vec();
+    let env = [
+        // No artificial waiting in validations.
+        ("PEBBLE_VA_NOSLEEP", "1"),
+        // Percent of nonces that are refused though good: clients have to cope, and one retry mostly does.
+        ("PEBBLE_WFE_NONCEREJECT", "5"),
+        // Every order is validated: a reused authorization would hide a missing record.
+        ("PEBBLE_AUTHZREUSE", "0"),
+    ];
+    program(tools, Tool::Pebble, args, env.map(|(name, value)| (name.into(), value.into())).to_vec(), places)
+}
+
+fn challenge_server(tools: &Tools, address: Ipv4Addr, places: &Places<'_>) -> Program {
+    let at = |port: u16| format!("{address}:{port}");
+    let args = [
+        ("-management", at(ports::CHALLENGES)),
+        ("-dnsserver", at(ports::DNS)),
+        ("-http01", at(ports::HTTP01)),
+        ("-tlsalpn01", at(ports::TLS_ALPN01)),
+        ("-https01", String::new()),
+        ("-doh", String::new()),
+        // A name without a record leads to the challenge server itself.
+        ("-defaultIPv4", address.to_string()),
+        ("-defaultIPv6", String::new()),
+    ];
+    let args = args.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect();
+    program(tools, Tool::Challtestsrv, args, Vec::new(), places)
+}
+
+fn program(
+    tools: &Tools,
+    tool: Tool,
+    args: Vec<std::ffi::OsString>,
+    env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    places: &Places<'_>,
+) -> Program {
+    Program {
+        name: tool.name().to_owned(),
+        path: tools.path(tool),
+        args,
+        env,
+        directory: places.run.to_owned(),
+        log: places.logs.join(format!("{}.log", tool.name())),
+        orphaned: Signal::SIGKILL,
+    }
+}

@@ -1,0 +1,50 @@
+//! The test bed's command: it builds the control plane and runs it for people.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod demo;
+mod python;
+mod up;
+mod with_aws;
+
+/// A real control plane with emulators around it, on loopback.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and install everything that a control plane needs.
+    Build,
+    /// Show the whole product: control plane, operator, the examples, until Ctrl-C.
+    Demo(demo::Arguments),
+    /// Print the path of the Python that has the emulator's packages.
+    Python,
+    /// Run a command beside the AWS emulator.
+    WithAws(with_aws::Arguments),
+    /// Start a control plane and keep it until Ctrl-C.
+    Up(up::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Build => build::run().await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Python => python::run().await,
+        Command::WithAws(arguments) => with_aws::run(arguments).await,
+        Command::Up(arguments) => up::run(arguments).await,
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("e2e: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because {cause}");
+    }
+    ExitCode::FAILURE
+}

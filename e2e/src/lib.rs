@@ -1,0 +1,18 @@
+//! The test bed: a real control plane, emulators and stand-ins for everything around the operator.
+
+pub mod acme;
+pub mod aws;
+pub mod cache;
+pub mod control_plane;
+mod follow;
+pub mod helm;
+pub mod http;
+pub mod interrupt;
+pub mod kubelet;
+pub mod network;
+pub mod pki;
+pub mod process;
+pub mod slot;
+pub mod testbed;
+pub mod tools;
+pub mod venv;

@@ -1,0 +1,229 @@
+//! The whole test bed: control plane, emulators, network, stand-in kubelet, and the operator installed from its charts.
+//! The demo and the end-to-end tests start from here; neither has a way of its own.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use kube::Client;
+use serde_json::{Value, json};
+use teleport_standin::World;
+
+use crate::control_plane::{self, ControlPlane};
+use crate::helm::{Helm, Release};
+use crate::kubelet::{self, Kubelet};
+use crate::network::Network;
+
+mod cloud;
+mod kubectl;
+mod tenant;
+
+pub use cloud::Cloud;
+pub use tenant::{Reach, wait_until};
+
+/// Namespace of the operator.
+pub const NAMESPACE: &str = "tenancy-system";
+/// Prefix of everything in the emulated cloud.
+pub const INSTALLATION: &str = "eu1";
+/// The emulator's one account.
+pub const ACCOUNT: &str = "123456789012";
+/// Where tenants keep their data.
+pub const REGION: &str = "us-west-2";
+/// Issuer of ServiceAccount tokens, as its provider is called in IAM.
+pub const ISSUER: &str = "kubernetes.default.svc";
+/// IAM path of the roles of tenants.
+pub const ROLE_PATH: &str = "/tenancy/eu1/";
+const OPERATOR_ROLE: &str = "tenant-operator";
+/// How long helm waits for the operator's pods.
+const OPERATOR_START: Duration = Duration::from_secs(90);
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The control plane.
+    pub control_plane: control_plane::Options,
+    /// All durations of pods and of the processes in them are divided by this.
+    pub scale: f64,
+    /// Values of the operator's chart, over those of the test bed.
+    pub values: Value,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { control_plane: control_plane::Options::default(), scale: 20.0, values: json!({}) }
+    }
+}
+
+/// A running test bed.
+pub struct TestBed {
+    kubelet: Kubelet,
+    network: Network,
+    world: Arc<World>,
+    cloud: Cloud,
+    control_plane: ControlPlane,
+    scale: f64,
+}
+
+impl TestBed {
+    /// Starts everything but the operator.
+    ///
+    /// # Errors
+    /// When a part does not start; what was started is stopped.
+    pub async fn start(options: &Options) -> anyhow::Result<TestBed> {
+        let control_plane = ControlPlane::start(options.control_plane.clone()).await?;
+        let network = Network::start(control_plane.client(), control_plane.slot()).await;
+        let world = World::new();
+        let kubelet = Kubelet::start(kubelet::Config {
+            client: control_plane.client(),
+            slot: control_plane.slot(),
+            resolver: network.resolver(),
+            scale: options.scale,
+            world: Arc::clone(&world),
+            run_dir: control_plane.run_dir().path().to_owned(),
+            api_server_url: control_plane.api_server().to_owned(),
+            api_server_ca_path: control_plane.api_server_authority().to_owned(),
+            node_env: BTreeMap::from([
+                ("AWS_ENDPOINT_URL".to_owned(), control_plane.aws().endpoint().to_owned()),
+                ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
+            ]),
+            operator_binary: Some(operator_binary()?),
+            known_versions: None,
+        })
+        .await?;
+        let cloud = Cloud::open(control_plane.aws().endpoint(), control_plane.aws_root());
+        Ok(TestBed { kubelet, network, world, cloud, control_plane, scale: options.scale })
+    }
+
+    /// Starts everything, the operator included, and returns when it leads.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn with_operator(options: &Options) -> anyhow::Result<TestBed> {
+        let bed = TestBed::start(options).await?;
+        match bed.install_operator(&options.values).await {
+            Ok(()) => Ok(bed),
+            Err(error) => {
+                let log = bed.operator_log().await;
+                bed.stop().await;
+                Err(error.context(format!("the operator does not start; its log ends with\n{}", tail(&log))))
+            }
+        }
+    }
+
+    /// Installs both charts and waits for the operator's pods.
+    ///
+    /// # Errors
+    /// When a chart cannot be installed or the pods do not become ready.
+    pub async fn install_operator(&self, values: &Value) -> anyhow::Result<()> {
+        let policy = std::fs::read_to_string(chart("tenant-operator").join("files/operator-policy.json"))
+            .context("cannot read the operator's AWS policy")?
+            .replace("${ACCOUNT}", ACCOUNT)
+            .replace("${INSTALLATION}", INSTALLATION)
+            .replace("${ROLE_PATH}", ROLE_PATH);
+        let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
+        let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
+        let helm = Helm::new(&self.control_plane)?;
+        let install = async |name: &str, values: &Value, wait| {
+            let release = Release { name, namespace: NAMESPACE, chart: &chart(name), values, wait };
+            helm.install(&release).await
+        };
+        install("tenant-operator-crds", &json!({}), None).await?;
+        let mut merged = json!({
+            "aws": {"roleArn": role_arn},
+            "cloudResync": "20s",
+            "inventoryInterval": "20s",
+            "fleet": {"installation": {
+                "id": INSTALLATION,
+                "aws": {"account": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH},
+                "portPools": [{"name": "default", "start": 11100, "end": 31099}],
+            }},
+        });
+        merge(&mut merged, values);
+        install("tenant-operator", &merged, Some(OPERATOR_START)).await
+    }
+
+    /// A client of the administrator.
+    pub fn client(&self) -> Client {
+        self.control_plane.client()
+    }
+
+    /// The control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// The cloud, as its administrator.
+    pub fn cloud(&self) -> &Cloud {
+        &self.cloud
+    }
+
+    /// What the stand-in Teleport processes share: which agents exist, and who asked what.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The stand-in kubelet.
+    pub fn kubelet(&self) -> &Kubelet {
+        &self.kubelet
+    }
+
+    /// All durations of pods are divided by this.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Where the process of the pod with this address listens on this machine.
+    pub fn pod_address(&self, pod: Ipv4Addr) -> Ipv4Addr {
+        self.control_plane.slot().pod_loopback(pod)
+    }
+
+    /// Stops everything; nothing is left behind.
+    pub async fn stop(self) {
+        let TestBed { kubelet, network, control_plane, .. } = self;
+        kubelet.stop().await;
+        network.stop().await;
+        control_plane.stop().await;
+    }
+}
+
+/// A chart of the working tree.
+pub fn chart(name: &str) -> PathBuf {
+    root().join("charts").join(name)
+}
+
+/// The working tree.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// The operator's binary: what `TENANT_OPERATOR_BINARY` names, or the one built beside this program.
+fn operator_binary() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("TENANT_OPERATOR_BINARY") {
+        return Ok(named.into());
+    }
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("tenant-operator"));
+    match beside.into_iter().find(|file| file.is_file()) {
+        Some(found) => Ok(found),
+        None => bail!("the operator is not built: run `cargo build -p operator`, or name it in TENANT_OPERATOR_BINARY"),
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}

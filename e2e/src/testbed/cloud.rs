@@ -1,0 +1,139 @@
+//! The emulated cloud as its administrator sees it: it seeds what exists before an operator, and takes things away.
+
+use anyhow::Context;
+use aws_sdk_dynamodb::types::StreamSpecification;
+use serde_json::json;
+
+use crate::aws::RootCredentials;
+use crate::testbed::REGION;
+
+/// Clients with the right to do everything.
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+    iam: aws_sdk_iam::Client,
+    endpoint: String,
+}
+
+impl Cloud {
+    /// Clients for this endpoint.
+    pub fn open(endpoint: &str, root: RootCredentials) -> Cloud {
+        let RootCredentials { access_key_id, secret_access_key } = root;
+        macro_rules! config {
+            ($service:ident) => {
+                $service::Config::builder()
+                    .behavior_version($service::config::BehaviorVersion::latest())
+                    .region($service::config::Region::new(REGION))
+                    .endpoint_url(endpoint)
+                    .credentials_provider($service::config::Credentials::new(
+                        access_key_id,
+                        secret_access_key,
+                        None,
+                        None,
+                        "test bed",
+                    ))
+            };
+        }
+        Cloud {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build()),
+            s3: aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build()),
+            iam: aws_sdk_iam::Client::from_conf(config!(aws_sdk_iam).build()),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// URL of the emulator.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// What a platform team makes before it installs the operator: the cluster's OIDC provider and the operator's role.
+    /// Answers the ARN of the role.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_operator(
+        &self,
+        issuer: &str,
+        role: &str,
+        subject: &str,
+        policy: &str,
+    ) -> anyhow::Result<String> {
+        let provider = self
+            .iam
+            .create_open_id_connect_provider()
+            .url(format!("https://{issuer}"))
+            .client_id_list("sts.amazonaws.com")
+            .thumbprint_list("0".repeat(40))
+            .send()
+            .await
+            .context("cannot register the cluster's OIDC provider")?;
+        let trust = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"Federated": provider.open_id_connect_provider_arn()},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {
+                format!("{issuer}:sub"): subject,
+                format!("{issuer}:aud"): "sts.amazonaws.com",
+            }},
+        }]});
+        let created = self
+            .iam
+            .create_role()
+            .role_name(role)
+            .assume_role_policy_document(trust.to_string())
+            .send()
+            .await
+            .context("cannot create the operator's role")?;
+        self.iam
+            .put_role_policy()
+            .role_name(role)
+            .policy_name("operator")
+            .policy_document(policy)
+            .send()
+            .await
+            .context("cannot give the operator's role its policy")?;
+        Ok(created.role().context("a role was created without being described")?.arn().to_owned())
+    }
+
+    /// Takes the policy of a bucket away.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn remove_bucket_policy(&self, bucket: &str) -> anyhow::Result<()> {
+        self.s3.delete_bucket_policy().bucket(bucket).send().await.context("cannot remove the bucket policy")?;
+        Ok(())
+    }
+
+    /// Turns the stream of a table off.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn disable_stream(&self, table: &str) -> anyhow::Result<()> {
+        let off = StreamSpecification::builder().stream_enabled(false).build().context("a stream specification")?;
+        self.dynamodb
+            .update_table()
+            .table_name(table)
+            .stream_specification(off)
+            .send()
+            .await
+            .context("cannot turn the stream off")?;
+        Ok(())
+    }
+
+    /// Takes an inline policy of a role away.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn remove_role_policy(&self, role: &str, policy: &str) -> anyhow::Result<()> {
+        self.iam
+            .delete_role_policy()
+            .role_name(role)
+            .policy_name(policy)
+            .send()
+            .await
+            .context("cannot remove the role's policy")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Tenants from YAML to Ready and back, with everything real or standing in for it: what the operator promises, seen
+//! from outside. One test bed for all scenarios; every failure is collected, and all are reported at the end.
+//!
+//! `SCENARIOS=name,name` runs some of them only.
+
+mod tenant {
+    pub mod agents;
+    pub mod cloud;
+    pub mod cluster;
+    pub mod crash;
+    pub mod documented;
+    pub mod domains;
+    pub mod editions;
+    pub mod edits;
+    pub mod fleet;
+    pub mod history;
+    pub mod isolation;
+    pub mod manifest;
+    pub mod probes;
+    pub mod ready;
+    pub mod removal;
+    pub mod runner;
+    pub mod silence;
+    pub mod taken;
+}
+
+use e2e::testbed::{Options, TestBed};
+use serde_json::json;
+use tenant::runner::{Runner, scenario};
+use tenant::{agents, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, silence, taken};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_are_what_was_promised() {
+    // Facts outside the cluster send no events; what waits for one to be read again waits this long.
+    let values = json!({"cloudResync": "10s", "inventoryInterval": "10s"});
+    let bed = TestBed::with_operator(&Options { values, ..Options::default() }).await.expect("the test bed starts");
+    let mut runner = Runner::new(&bed);
+    tokio::select! {
+        () = scenarios(&mut runner) => {}
+        exit = bed.control_plane().failure() => runner.broke(&exit.to_string()),
+    }
+    let outcome = runner.finish();
+    bed.stop().await;
+    outcome.unwrap();
+}
+
+/// Those that stand together have tenants of their own and do not meet. A wave is as large as two cores bear without
+/// the waiting times of one scenario becoming those of another.
+async fn scenarios(runner: &mut Runner<'_>) {
+    let bed = runner.bed();
+    runner
+        .together(vec![
+            scenario("ready rests on evidence", &["acme"], ready::rests_on_evidence(bed)),
+            scenario("a domain of sixty characters", &["long"], editions::longest_domain(bed)),
+            scenario("the enterprise edition", &["licensed"], editions::licensed(bed)),
+            scenario("an enterprise tenant without its licence", &["unlicensed"], editions::unlicensed(bed)),
+            scenario("agents are counted", &["agents"], agents::are_counted(bed)),
+        ])
+        .await;
+    runner
+        .together(vec![
+            scenario("what is taken from Auth comes back", &["taken-pair"], taken::from_auth(bed)),
+            scenario("what is taken from a single Auth comes back", &["taken-single"], taken::from_single(bed)),
+            scenario("what is taken from the cloud comes back", &["taken-cloud"], taken::from_cloud(bed)),
+            scenario("secrets that are taken come back", &["taken-keys"], taken::from_keys(bed)),
+        ])
+        .await;
+    runner
+        .together(vec![
+            scenario("a domain has one holder", &["first", "second"], domains::have_one_holder(bed)),
+            scenario("versions wait, pods follow", &["edits"], edits::versions_wait_and_pods_follow(bed)),
+            scenario("replicas follow", &["replicas"], edits::replicas_follow(bed)),
+            scenario("removal gives up the address alone", &["removal"], removal::gives_up_the_address_alone(bed)),
+        ])
+        .await;
+    runner
+        .together(vec![
+            scenario("silence at rest", &[], silence::at_rest(bed)),
+            scenario("a role reaches its own table alone", &[], isolation::of_two_tenants(bed)),
+            scenario("probes and metrics answer", &[], probes::answer(bed)),
+        ])
+        .await;
+    runner.together(vec![scenario("a bad fleet policy changes nothing", &["abroad"], fleet::bad_edit(bed))]).await;
+    runner.together(vec![scenario("the operator is killed", &["crash"], crash::while_tenants_are_made(bed))]).await;
+}

@@ -1,0 +1,86 @@
+//! The fleet policy: a bad edit changes nothing but a metric, and a good one is taken up without a restart.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use e2e::testbed::{NAMESPACE, TestBed, wait_until};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::manifest::{READY, apply, condition, tenant, with};
+use super::{cluster, probes};
+
+/// A region that the fleet policy does not have at first.
+pub const ABROAD: &str = "eu-central-1";
+const CONFIG_MAP: &str = "tenant-operator-fleet";
+const KEY: &str = "installation.yaml";
+const TAKEN: Duration = Duration::from_secs(20);
+const METRIC: &str = "tenant_operator_policy_valid";
+
+/// Breaks it and mends it; then a tenant asks for a region that it does not have, until it has.
+pub async fn bad_edit(bed: &TestBed) -> anyhow::Result<()> {
+    let found = cluster::object(bed, NAMESPACE, "configmap", CONFIG_MAP).await?.context("there is no fleet policy")?;
+    let good = found["data"][KEY].as_str().context("the fleet policy is empty")?;
+    let outcome = edits(bed, good).await;
+    // The scenarios that follow stand on it.
+    write(bed, good).await?;
+    outcome
+}
+
+async fn edits(bed: &TestBed, good: &str) -> anyhow::Result<()> {
+    let before = ready(bed).await?;
+    write(bed, &good.replacen("id: eu1", "id: [", 1)).await?;
+    says(bed, 0.0).await?;
+    // A run of every tenant begins as the edit is seen; a later one of them is waited for, so that all had theirs.
+    let runs = runs(bed).await?;
+    wait_until("tenants to be looked at again", TAKEN, || async {
+        let now = self::runs(bed).await?;
+        Ok((now >= runs + before.len() as f64).then_some(()))
+    })
+    .await?;
+    ensure!(ready(bed).await? == before, "tenants are no longer Ready under a bad policy");
+    write(bed, good).await?;
+    says(bed, 1.0).await?;
+
+    let abroad = with(tenant("abroad", "abroad", "abroad.example.com"), "region", json!(ABROAD));
+    apply(bed, &abroad).await?;
+    let stalled = bed.await_condition("abroad", "abroad", "Stalled", "True", TAKEN).await?;
+    let (_, reason, message) = condition(&stalled, "Stalled")?;
+    ensure!(reason == "InvalidSpec", "Stalled for {reason}: {message}");
+    for part in ["spec.region", ABROAD, "us-west-2", "add the region to the policy"] {
+        ensure!(message.contains(part), "the remedy does not name {part:?}: {message}");
+    }
+    let wider = good.replacen("- us-west-2", &format!("- us-west-2\n  - {ABROAD}"), 1);
+    ensure!(wider != good, "the policy is written otherwise: {good}");
+    write(bed, &wider).await?;
+    bed.await_condition("abroad", "abroad", "Ready", "True", READY).await?;
+    bed.kubectl(["-n", "abroad", "delete", "tenant", "abroad", "--timeout=60s"]).await.map(drop)
+}
+
+async fn write(bed: &TestBed, text: &str) -> anyhow::Result<()> {
+    let patch = json!({"data": {KEY: text}}).to_string();
+    bed.kubectl(["-n", NAMESPACE, "patch", "configmap", CONFIG_MAP, "--type=merge", "-p", &patch]).await.map(drop)
+}
+
+async fn says(bed: &TestBed, wanted: f64) -> anyhow::Result<()> {
+    wait_until(&format!("{METRIC} {wanted}"), TAKEN, || async {
+        let found = probes::leaders_metrics(bed).await?.get(METRIC).copied();
+        if found == Some(wanted) { Ok(Some(())) } else { bail!("it is {found:?}") }
+    })
+    .await
+}
+
+/// How often a tenant was looked at without a fault.
+async fn runs(bed: &TestBed) -> anyhow::Result<f64> {
+    let metrics = probes::leaders_metrics(bed).await?;
+    let name = "tenant_operator_reconcile_total{kind=\"Tenant\",outcome=\"ok\"}";
+    Ok(metrics.get(name).copied().unwrap_or_default())
+}
+
+/// The tenants that are Ready.
+async fn ready(bed: &TestBed) -> anyhow::Result<Vec<String>> {
+    let tenants = Api::<crds::Tenant>::all(bed.client()).list(&ListParams::default()).await?;
+    let ready = tenants.iter().filter(|tenant| condition(tenant, "Ready").is_ok_and(|(status, ..)| status == "True"));
+    Ok(ready.map(ResourceExt::name_any).collect())
+}
