@@ -1,0 +1,63 @@
+# Two commands do everything: `make demo` shows the product, `make test` proves it. Both build or install what is
+# missing, into a cache outside this folder, and can be run again at any time, also beside each other.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(TENANT_OPERATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tenant-operator)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+E2E := $(CARGO_TARGET_DIR)/debug/e2e
+
+.PHONY: help demo test prerequisites build lint unit aws-emulator aws-adapter end-to-end crds golden
+
+help: ## Show what there is.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+demo: build ## Start everything, apply the examples, stay until Ctrl-C.
+	@exec $(E2E) demo
+
+test: lint unit aws-emulator aws-adapter end-to-end ## Everything that must pass.
+	@echo "all tests passed"
+
+prerequisites:
+	@missing=(); \
+	for tool in cargo go python3 cc curl git; do command -v $$tool >/dev/null || missing+=("$$tool"); done; \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  echo "missing: $${missing[*]}. Install Rust (rustup), Go 1.26 or later, Python 3.11 or later with venv, a C compiler, curl and git." >&2; exit 1; \
+	fi
+
+build: prerequisites ## Build the operator, the test bed, the control plane and the emulators.
+	@echo "== build"
+	@cargo build --locked -p operator -p e2e
+	@$(E2E) build
+
+lint: prerequisites ## Format, lints, generated files.
+	@echo "== lint"
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo run --locked -q -p crds --bin crdgen -- --check
+
+unit: build ## Unit and property tests, and the stand-in Teleport against the emulator.
+	@echo "== unit and property tests"
+	@cargo test --locked --workspace --lib --bins
+	@cargo test --locked -p crds -p plan -p teleport-standin --tests
+
+aws-emulator: build ## The emulator's own tests: its access decision is the measure of all isolation.
+	@echo "== AWS emulator"
+	@cd e2e/aws && PYTHONDONTWRITEBYTECODE=1 "$$($(E2E) python)" -m pytest -q
+
+aws-adapter: build ## The operator's AWS adapter against the emulator.
+	@echo "== AWS adapter"
+	@$(E2E) with-aws cargo test --locked -p operator --tests
+
+end-to-end: build ## Scenarios on the real control plane.
+	@echo "== end to end"
+	@cargo test --locked -p e2e --tests -- --nocapture
+
+crds: ## Generate the CustomResourceDefinitions.
+	@cargo run --locked -q -p crds --bin crdgen
+
+golden: ## Accept the manifests of the examples as they are rendered now.
+	@UPDATE_EXPECT=1 cargo test --locked -q -p plan --test golden
