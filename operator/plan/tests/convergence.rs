@@ -4,7 +4,13 @@
 #[path = "convergence/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use plan::Fact;
+use plan::cloud::CloudFacts;
 use plan::object::{Kind, Ref};
+use plan::observed::{Failure, FailureKind, Observed, Source, StageName};
 use plan::step::Step;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -229,6 +235,126 @@ fn a_removed_tenant_gives_its_address_up_and_keeps_its_data() {
         (2, true, true, Some(1))
     );
     assert!(world.claims.iter().all(|claim| claim.holder.is_none() && claim.rests_until.is_some()));
+}
+
+/// Observes, but without an answer from the cloud, which failed this long ago.
+fn without_the_cloud(world: &World, since: TimeDelta) -> Observed {
+    let failure = Failure { since: world.now - since, kind: FailureKind::Passing, message: "time-out".into() };
+    Observed {
+        cloud: CloudFacts::unknown(),
+        failures: BTreeMap::from([((StageName::Cloud, Source::Read), failure)]),
+        ..world.observe()
+    }
+}
+
+fn status_of(plan: &plan::Plan, type_: &str) -> (String, String) {
+    let found = plan.status.conditions.iter().find(|found| found.type_ == type_).expect("a condition");
+    (found.status.clone(), found.message.clone())
+}
+
+#[test]
+fn an_answer_that_did_not_come_turns_no_condition_before_five_minutes() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let soon = plan::tenant(&without_the_cloud(&world, TimeDelta::minutes(4)));
+    assert!(soon.steps.is_empty(), "{:?}", soon.steps);
+    for type_ in ["Ready", "StorageReady", "Available"] {
+        assert_eq!(status_of(&soon, type_).0, "True", "{type_}");
+    }
+    assert!(status_of(&soon, "StorageReady").1.contains("time-out"));
+    let late = plan::tenant(&without_the_cloud(&world, TimeDelta::minutes(5)));
+    assert_eq!((status_of(&late, "StorageReady").0, status_of(&late, "Ready").0), ("False".into(), "False".into()));
+    assert_eq!(status_of(&late, "Available").0, "True");
+}
+
+#[test]
+fn a_lost_state_table_is_not_replaced_by_an_empty_one() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.tables.retain(|name, _| !name.ends_with("-state"));
+    for _ in 0..5 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "StorageLost".into())));
+    assert_eq!(world.tables.len(), 1);
+}
+
+#[test]
+fn a_status_of_another_object_leads_to_nothing() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.tenant.status.as_mut().expect("a status").tenant_id = Some("0123456789abcdef".into());
+    let plan = world.plan();
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    assert_eq!(status_of(&plan, "Stalled").0, "True");
+}
+
+#[test]
+fn another_installation_id_in_the_policy_makes_nothing_new() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let mut observed = world.observe();
+    observed.installation.as_mut().expect("a policy").id = "eu2".into();
+    observed.cloud =
+        CloudFacts { state_table: Fact::Absent, events_table: Fact::Absent, bucket: Fact::Absent, role: Fact::Absent };
+    let plan = plan::tenant(&observed);
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    assert_eq!(status_of(&plan, "Stalled").0, "True");
+}
+
+#[test]
+fn an_object_of_somebody_else_is_named_and_left_alone() {
+    let mut world = World::new(block());
+    let service = Ref::new(Kind::Service, "acme");
+    let foreign = json!({"metadata": {"name": "acme", "uid": "theirs"}, "spec": {"type": "ClusterIP"}});
+    world.objects.insert(service.clone(), foreign.clone());
+    for _ in 0..40 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "NameTaken".into())));
+    assert_eq!(world.objects[&service]["metadata"]["uid"], foreign["metadata"]["uid"]);
+}
+
+#[test]
+fn an_edit_reaches_the_auth_that_is_down_before_the_one_that_serves() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.tenant.spec.size = crds::tenant::Size::Medium;
+    world.tenant.metadata.generation = Some(2);
+    run(&mut world, usize::MAX);
+    let down = Ref::new(Kind::Deployment, "acme-auth-1");
+    world.objects.get_mut(&down).expect("a Deployment")["status"] = json!({"observedGeneration": 1, "replicas": 1});
+    let steps: Vec<String> = world.plan().steps.iter().map(|(_, step)| step.to_string()).collect();
+    assert!(steps.iter().any(|step| step.contains("acme-auth-1")), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("acme-auth-0")), "{steps:?}");
+}
+
+#[test]
+fn a_first_start_with_a_wrong_version_can_be_mended() {
+    let mut world = World::new(json!({"version": "18.7.77"}));
+    // Its image does not exist: no pod ever runs.
+    for _ in 0..20 {
+        run(&mut world, usize::MAX);
+    }
+    world.tenant.spec.version = "18.1.0".into();
+    world.tenant.metadata.generation = Some(2);
+    converge(&mut world);
+    assert_eq!(world.tenant.status.clone().and_then(|status| status.version).as_deref(), Some("18.1.0"));
+}
+
+#[test]
+fn the_same_inputs_of_a_newer_digest_restart_nothing() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    // What a new field in the digest would look like to the next operator version.
+    let applied = world.tenant.status.as_mut().and_then(|status| status.applied.as_mut()).expect("applied");
+    applied.pod_inputs = "of-another-version".into();
+    applied.template = "rendered-by-another".into();
+    let before = world.objects.clone();
+    converge(&mut world);
+    assert_eq!(world.objects, before);
 }
 
 proptest! {
