@@ -10,7 +10,7 @@ CACHE := $(or $(TENANT_OPERATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/te
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 E2E := $(CARGO_TARGET_DIR)/debug/e2e
 
-.PHONY: help demo test prerequisites build lint unit aws-emulator aws-adapter end-to-end crds golden
+.PHONY: help demo test prerequisites build lint unit aws-emulator all-tests crds golden
 
 help: ## Show what there is.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ help: ## Show what there is.
 demo: build ## Start everything, apply the examples, stay until Ctrl-C.
 	@exec $(E2E) demo
 
-test: lint unit aws-emulator aws-adapter end-to-end ## Everything that must pass.
+test: build lint aws-emulator all-tests ## Everything that must pass.
 	@echo "all tests passed"
 
 prerequisites:
@@ -30,31 +30,26 @@ prerequisites:
 
 build: prerequisites ## Build the operator, the test bed, the control plane and the emulators.
 	@echo "== build"
-	@cargo build --locked -p operator -p e2e
+	@cargo build --locked --workspace
 	@$(E2E) build
 
-lint: prerequisites ## Format, lints, generated files.
+lint: build ## Format, lints, generated files.
 	@echo "== lint"
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
-	@cargo run --locked -q -p crds --bin crdgen -- --check
+	@$(CARGO_TARGET_DIR)/debug/crdgen --check
 
-unit: build ## Unit and property tests, and the stand-in Teleport against the emulator.
-	@echo "== unit and property tests"
+unit: build ## Only the tests that need no control plane.
 	@cargo test --locked --workspace --lib --bins
-	@cargo test --locked -p crds -p plan -p teleport-standin --tests
 
 aws-emulator: build ## The emulator's own tests: its access decision is the measure of all isolation.
 	@echo "== AWS emulator"
 	@cd e2e/aws && PYTHONDONTWRITEBYTECODE=1 "$$($(E2E) python)" -m pytest -q
 
-aws-adapter: build ## The operator's AWS adapter against the emulator.
-	@echo "== AWS adapter"
-	@$(E2E) with-aws cargo test --locked -p operator --tests
-
-end-to-end: build ## Scenarios on the real control plane.
-	@echo "== end to end"
-	@cargo test --locked -p e2e --tests -- --nocapture
+# One command for all crates: cargo would build the libraries again for each other choice of packages.
+all-tests: build
+	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
+	@$(E2E) with-aws cargo test --locked --workspace -- --nocapture
 
 crds: ## Generate the CustomResourceDefinitions.
 	@cargo run --locked -q -p crds --bin crdgen

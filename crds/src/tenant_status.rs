@@ -22,8 +22,8 @@ pub struct TenantStatus {
     /// 16 hexadecimal digits that name and tag everything that outlives this object.
     #[serde(rename = "tenantID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{16}$')").message("status.tenantID must be 16 hexadecimal digits"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("status.tenantID never changes"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{16}$')").message("status.tenantID must be 16 hexadecimal digits: leave it to the operator"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("status.tenantID is immutable: it names the data of the tenant. Remove the whole status of a restored object, and the operator writes its own"))]
     pub tenant_id: Option<String>,
 
     /// A summary for people only; programs read the conditions.
