@@ -7,7 +7,7 @@ from typing import Optional
 
 from moto.dynamodb.models.table import Table
 
-from . import world
+from . import backups, world
 from .call import Call
 from .errors import ApiError
 
@@ -199,17 +199,6 @@ def _continuous_backups(_call: Call, table: Optional[Table]) -> None:
         )
 
 
-def _backup(_call: Call, table: Optional[Table]) -> None:
-    if table is not None and table.testbed_status in ("CREATING", "DELETING"):
-        raise ApiError("TableInUseException", f"Table is being {table.testbed_status.lower()}: {table.name}")
-
-
-def _unfinished_backup(call: Call, _table: Optional[Table]) -> None:
-    backup = world.tables(call.region).backups.get(call.params.get("BackupArn", ""))
-    if backup is not None and backup.status != "AVAILABLE":
-        raise ApiError("BackupInUseException", f"Backup is being created: {backup.arn}")
-
-
 def _restore_point(call: Call, _table: Optional[Table]) -> None:
     source = world.table(call.region, call.params.get("SourceTableArn") or call.params.get("SourceTableName", ""))
     if source is None:
@@ -243,9 +232,10 @@ _CHECKS = {
     "DeleteTable": _delete,
     "UpdateTimeToLive": _time_to_live,
     "UpdateContinuousBackups": _continuous_backups,
-    "CreateBackup": _backup,
-    "DeleteBackup": _unfinished_backup,
-    "RestoreTableFromBackup": _unfinished_backup,
+    "CreateBackup": backups.check_create,
+    "ListBackups": backups.check_list,
+    "DeleteBackup": backups.check_delete,
+    "RestoreTableFromBackup": backups.check_restore,
     "RestoreTableToPointInTime": _restore_point,
     "TagResource": _tags,
     "UntagResource": _tags,

@@ -15,7 +15,7 @@ from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import RestoredPITTable, RestoredTable, Table
 from moto.dynamodbstreams.models import dynamodbstreams_backends
 
-from . import table_checks, world
+from . import backups, table_checks, world
 from .backend import Backend
 from .call import Call
 from .errors import ApiError
@@ -164,6 +164,7 @@ class Tables:
 
         def gone() -> None:
             if backend.tables.get(table.name) is table:
+                backups.leave_behind(backend, table)
                 del backend.tables[table.name]
                 backend.resource_policies.pop(table.table_arn, None)
 
@@ -176,13 +177,13 @@ class Tables:
         return undo, done
 
     def _back_up(self, call: Call) -> tuple:
-        backups = world.tables(call.region).backups
-        known = set(backups)
+        made = world.tables(call.region).backups
+        known = set(made)
 
         def done() -> None:
-            for arn in set(backups) - known:
-                backups[arn].status = "CREATING"
-                self._later("backup_ms", lambda backup=backups[arn]: setattr(backup, "status", "AVAILABLE"))
+            for arn in set(made) - known:
+                made[arn].status = "CREATING"
+                self._later("backup_ms", lambda backup=made[arn]: setattr(backup, "status", "AVAILABLE"))
 
         return _nothing, done
 

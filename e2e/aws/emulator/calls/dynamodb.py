@@ -100,7 +100,8 @@ def _table_arn(call: Call, name: object) -> str:
 
 
 def _need(call: Call, action: str, arn: str, keys: Optional[dict] = None, unknown: tuple = ()) -> Need:
-    table = world.table(call.region, arn)
+    # A backup is a resource of its own: neither the tags nor the policy of its table speak of it.
+    table = None if "/backup/" in arn else world.table(call.region, arn)
     tags = {tag["Key"]: tag.get("Value", "") for tag in table.tags} if table is not None else {}
     text = world.table_policy(call.region, table.table_arn) if table is not None else None
     guard = Guard(resource_policy(text)) if text else Guard()

@@ -2,6 +2,9 @@
 
 from evaluation import RESOURCE, SESSION, USER, Row, allow, deny, forbidden_when
 
+TABLE = "arn:aws:dynamodb:eu:123456789012:table/eu1-9f3a-state"
+BACKUP = f"{TABLE}/backup/01700000000000-0a1b2c3d"
+
 # Elements: Action, NotAction, Resource, NotResource, wildcards.
 ELEMENTS = [
     Row("action names have no case", True, [allow(Action="S3:getobject")]),
@@ -45,6 +48,63 @@ ELEMENTS = [
         [allow(Action="dynamodb:*", Resource="arn:aws:dynamodb:eu:123456789012:table/t")],
         action="dynamodb:Query",
         resource="arn:aws:dynamodb:eu:123456789012:table/t/index/i",
+    ),
+    Row(
+        "a table is not its backup",
+        False,
+        [allow(Action="dynamodb:*", Resource=TABLE)],
+        action="dynamodb:DeleteBackup",
+        resource=BACKUP,
+    ),
+    Row(
+        "the stream of a table is not its backup",
+        False,
+        [allow(Action="dynamodb:*", Resource=[TABLE, f"{TABLE}/stream/*"])],
+        action="dynamodb:RestoreTableFromBackup",
+        resource=BACKUP,
+    ),
+    Row(
+        "the backups of one table",
+        True,
+        [allow(Action="dynamodb:DeleteBackup", Resource=f"{TABLE}/backup/*")],
+        action="dynamodb:DeleteBackup",
+        resource=BACKUP,
+    ),
+    Row(
+        "the backups of one table are not the table",
+        False,
+        [allow(Action="dynamodb:*", Resource=f"{TABLE}/backup/*")],
+        action="dynamodb:CreateBackup",
+        resource=TABLE,
+    ),
+    Row(
+        "the backups of all tables whose names have one form",
+        True,
+        [
+            allow(
+                Action="dynamodb:DeleteBackup", Resource="arn:aws:dynamodb:*:123456789012:table/eu1-*-state/backup/*"
+            )
+        ],
+        action="dynamodb:DeleteBackup",
+        resource=BACKUP,
+    ),
+    Row(
+        "the backups of a table whose name has another form",
+        False,
+        [
+            allow(
+                Action="dynamodb:DeleteBackup", Resource="arn:aws:dynamodb:*:123456789012:table/eu1-*-state/backup/*"
+            )
+        ],
+        action="dynamodb:DeleteBackup",
+        resource=BACKUP.replace("-state", "-events"),
+    ),
+    Row(
+        "a list of backups is of no resource",
+        False,
+        [allow(Action="dynamodb:ListBackups", Resource=[TABLE, f"{TABLE}/backup/*"])],
+        action="dynamodb:ListBackups",
+        resource="*",
     ),
     Row(
         "a star in the region",
