@@ -3,7 +3,8 @@
 
 pub(crate) mod aws;
 pub(crate) mod credentials;
-#[cfg(test)]
+#[cfg(any(test, feature = "memory"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "only the tests of this crate look into it and break it"))]
 pub(crate) mod memory;
 
 use std::fmt;

@@ -33,3 +33,10 @@ use tokio_util::sync::CancellationToken;
 pub async fn run(process: Process, terminate: CancellationToken) -> i32 {
     command::run(process, terminate, &cloud::aws::Aws).await
 }
+
+/// As [`run`], on an account of its own in memory that has the tables `state` and `events` and the bucket `bucket`: for
+/// tests of a client, which need a strict Auth and no AWS.
+#[cfg(feature = "memory")]
+pub async fn run_in_memory(process: Process, terminate: CancellationToken) -> i32 {
+    command::run(process, terminate, &cloud::memory::Memory::ready()).await
+}
