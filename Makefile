@@ -9,8 +9,11 @@ SHELL := /bin/bash
 CACHE := $(or $(TENANT_OPERATOR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tenant-operator)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 E2E := $(CARGO_TARGET_DIR)/debug/e2e
+# The operator that is tested and shown has a clock that can be set, since nobody wants to wait for Sunday night. One
+# choice for all commands: with another one cargo builds again. What is shipped is built without it (`release`).
+TESTED := --locked --workspace --features operator/test-clock
 
-.PHONY: help demo test prerequisites build lint unit aws-emulator all-tests crds golden
+.PHONY: help demo test release prerequisites build lint unit aws-emulator all-tests crds golden
 
 help: ## Show what there is.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,6 +24,13 @@ demo: build ## Start everything, apply the examples, stay until Ctrl-C.
 test: build lint aws-emulator all-tests ## Everything that must pass.
 	@echo "all tests passed"
 
+release: prerequisites ## Build the operator as it is shipped, with a clock that nothing can set.
+	@cargo build --locked --release -p operator
+	@OPERATOR="$(CARGO_TARGET_DIR)/release/tenant-operator"; "$$OPERATOR" --version; \
+	if "$$OPERATOR" --version | grep -q clock || grep -q TENANT_OPERATOR_TEST_CLOCK "$$OPERATOR"; then \
+	  echo "$$OPERATOR has the clock of the test build" >&2; exit 1; \
+	fi; echo "$$OPERATOR"
+
 prerequisites:
 	@missing=(); \
 	for tool in cargo go python3 cc curl git; do command -v $$tool >/dev/null || missing+=("$$tool"); done; \
@@ -30,17 +40,17 @@ prerequisites:
 
 build: prerequisites ## Build the operator, the test bed, the control plane and the emulators.
 	@echo "== build"
-	@cargo build --locked --workspace
+	@cargo build $(TESTED)
 	@$(E2E) build
 
 lint: build ## Format, lints, generated files.
 	@echo "== lint"
 	@cargo fmt --all --check
-	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy $(TESTED) --all-targets -- -D warnings
 	@$(CARGO_TARGET_DIR)/debug/crdgen --check
 
 unit: build ## Only the tests that need no control plane.
-	@cargo test --locked --workspace --lib --bins
+	@cargo test $(TESTED) --lib --bins
 
 aws-emulator: build ## The emulator's own tests: its access decision is the measure of all isolation.
 	@echo "== AWS emulator"
@@ -49,7 +59,7 @@ aws-emulator: build ## The emulator's own tests: its access decision is the meas
 # One command for all crates: cargo would build the libraries again for each other choice of packages.
 all-tests: build
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
-	@$(E2E) with-aws cargo test --locked --workspace -- --nocapture
+	@$(E2E) with-aws cargo test $(TESTED) -- --nocapture
 
 crds: ## Generate the CustomResourceDefinitions.
 	@cargo run --locked -q -p crds --bin crdgen

@@ -26,14 +26,20 @@ pub enum ConditionType {
     ProxyAvailable,
     /// The inventory was read within `spec.agents.reportTTL`.
     AgentsObserved,
+    /// AgentPool: the inventory of its tenant was read in time.
+    Observed,
     /// A change is due: `status.next` says which.
     UpdateDue,
     /// A due change waits for a person.
     UpdateBlocked,
+    /// A change runs.
+    Updating,
     /// Work is going on (kstatus).
     Reconciling,
     /// Only a person can help (kstatus).
     Stalled,
+    /// More tenants are due than fit into one maintenance window.
+    Undersized,
 }
 
 /// Why a condition has its status.
@@ -85,6 +91,10 @@ pub enum Reason {
     ReportStale,
     /// The inventory was never read.
     ReportMissing,
+    /// What is remembered of agents that left cannot be read.
+    MemoryUnreadable,
+    /// The Tenant that is named does not exist.
+    TenantMissing,
     /// Nothing is due.
     UpToDate,
     /// The pinned version differs from what runs.
@@ -93,10 +103,66 @@ pub enum Reason {
     TemplateChanged,
     /// The wanted version cannot be run by this operator.
     VersionUnknown,
+    /// The channel allows a newer release.
+    NewRelease,
+    /// A due change waits for time alone.
+    Waiting,
+    /// A change runs.
+    HopRunning,
+    /// A change takes longer than it may, and cannot go back.
+    HopHalted,
+    /// No change runs.
+    Idle,
+    /// The platform team has frozen the fleet.
+    Frozen,
+    /// A part of the tenant is not as specified.
+    NotSettled,
+    /// The wanted version has an older major than Auth was ever started with.
+    Downgrade,
+    /// The release failed on this tenant before.
+    FailedBefore,
+    /// The inventory was never read.
+    AgentReportMissing,
+    /// The last reading of the inventory is too old.
+    AgentReportStale,
+    /// Auth has not been ready long enough for every agent to have reported.
+    AgentReportIncomplete,
+    /// Agents run an older major than the tenant.
+    AgentsBehind,
+    /// Agents report versions that cannot be read.
+    AgentVersionUnknown,
     /// No maintenance window is known for this tenant.
     WindowMissing,
+    /// The maintenance window cannot be evaluated.
+    WindowInvalid,
+    /// The maintenance window does not grant the tenant's namespace.
+    WindowNotGranted,
+    /// The operator's clock and the API server's differ.
+    ClockSkewed,
+    /// The release is too young for the channel.
+    SoakPending,
+    /// Earlier waves go first.
+    WavePending,
+    /// The release failed on too many tenants, or was withdrawn.
+    ReleaseHalted,
+    /// Users could not log in for longer than the month allows.
+    BudgetSpent,
+    /// The maintenance window is closed.
+    WindowClosed,
+    /// An exclusion covers the maintenance window.
+    Excluded,
+    /// As many tenants as may are being updated.
+    ConcurrencyReached,
     /// The tenant is being removed.
     Removing,
+    /// The exclusions of the maintenance window leave nothing of it.
+    NeverOpens,
+    /// More tenants are due than fit into one maintenance window.
+    CapacityExceeded,
+    /// What is due fits into one maintenance window.
+    CapacitySuffices,
+    /// No update was measured yet, so nobody can tell what fits into a maintenance window.
+    CapacityUnknown,
 }
 
 impl fmt::Display for ConditionType {

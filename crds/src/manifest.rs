@@ -5,6 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+use crate::agent_pool::AgentPool;
+use crate::maintenance_window::MaintenanceWindow;
 use crate::tenant::Tenant;
 
 /// One CustomResourceDefinition and its file.
@@ -17,7 +19,15 @@ pub struct Manifest {
 
 /// All kinds, in the order in which they are applied.
 pub fn all() -> Vec<Manifest> {
-    vec![Manifest { file: "tenants.yaml", crd: keep_on_uninstall(bounded_conditions(without_null(Tenant::crd()))) }]
+    vec![
+        Manifest { file: "tenants.yaml", crd: finished(Tenant::crd()) },
+        Manifest { file: "maintenancewindows.yaml", crd: finished(MaintenanceWindow::crd()) },
+        Manifest { file: "agentpools.yaml", crd: finished(AgentPool::crd()) },
+    ]
+}
+
+fn finished(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    keep_on_uninstall(bounded_conditions(without_null(crd)))
 }
 
 /// The text of the file, generated header included.

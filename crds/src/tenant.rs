@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::maintenance::Maintenance;
 use crate::network::Network;
 use crate::tenant_status::TenantStatus;
 
@@ -21,9 +22,11 @@ use crate::tenant_status::TenantStatus;
     status = "TenantStatus",
     derive = "PartialEq",
     doc = "One hosted Teleport cluster.",
+    selectable = ".spec.channel",
     selectable = ".spec.region",
     selectable = ".spec.edition",
     selectable = ".status.version",
+    selectable = ".status.update.stage",
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -50,9 +53,18 @@ use crate::tenant_status::TenantStatus;
         json_path = ".status.agents.behind",
         description = "agents on an older major than the tenant"
     ),
+    printcolumn(name = "Window", type_ = "string", json_path = ".status.window", description = "the maintenance window that applies"),
     printcolumn(name = "Domain", type_ = "string", json_path = ".spec.domain", description = "cluster name and public host name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", priority = 1),
+    printcolumn(
+        name = "Update",
+        type_ = "string",
+        json_path = ".status.update.stage",
+        priority = 1,
+        description = "how far the update that runs is"
+    ),
+    printcolumn(name = "Channel", type_ = "string", json_path = ".spec.channel", priority = 1),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
     printcolumn(
         name = "Ports",
@@ -87,6 +99,9 @@ use crate::tenant_status::TenantStatus;
     validation = Rule::new("has(self.spec.network.portPool) == has(oldSelf.spec.network.portPool) && (!has(self.spec.network.portPool) || self.spec.network.portPool == oldSelf.spec.network.portPool)")
         .message("spec.network.portPool is immutable and can be neither set nor removed later: a published port never changes under a running tenant. Create a new Tenant")
         .field_path(".spec.network"),
+    validation = Rule::new("has(self.spec.version) != has(self.spec.channel)")
+        .message("spec.version or spec.channel: exactly one must be set, a version to stay on or a channel of the release feed to follow")
+        .field_path(".spec.version"),
     validation = Rule::new("self.spec.edition != 'Enterprise' || has(self.spec.licenseSecretRef)")
         .message("spec.licenseSecretRef is required for edition Enterprise: name a Secret in this namespace with the key license.pem")
         .field_path(".spec.licenseSecretRef"),
@@ -112,11 +127,25 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_secret_ref: Option<SecretRef>,
 
-    /// The Teleport version that Auth and Proxy should run, without a leading `v`. Example: `18.1.0`.
+    /// The Teleport version that Auth and Proxy should run, without a leading `v`; exactly one of this and `channel`. A
+    /// change is carried out inside the maintenance window, one major at a time. Example: `18.1.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 20))]
     #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,2}([.](0|[1-9][0-9]{0,2})){2}$')")
         .message("spec.version must be a released Teleport version such as 18.1.0: three numbers without leading zeros, no leading 'v', no pre-release"))]
-    pub version: String,
+    pub version: Option<String>,
+
+    /// A channel of the release feed: the tenant follows the newest release that the channel allows; exactly one of this
+    /// and `version`. Example: `stable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')")
+        .message("spec.channel must be the name of a channel of the release feed: lower-case letters, digits and '-'"))]
+    pub channel: Option<String>,
+
+    /// When the tenant may be updated.
+    #[serde(default)]
+    pub maintenance: Maintenance,
 
     /// AWS region of the tenant's tables and bucket; one of the regions of the fleet policy. Immutable.
     /// Example: `us-west-2`.
@@ -202,15 +231,47 @@ pub struct Agents {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')")
         .message("spec.agents.reportTTL must be a duration between 1m and 24h out of hours, minutes and seconds, such as 15m or 1h30m"))]
     pub report_ttl: String,
+
+    /// How long an agent that left the inventory on an older major than the tenant still holds a major update back: it may
+    /// only be switched off for the night. Hours, minutes and seconds, 1h to 720h. Default `24h`.
+    #[serde(default = "default_remember_for")]
+    #[schemars(length(min = 2, max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$') && duration(self) >= duration('1h') && duration(self) <= duration('720h')")
+        .message("spec.agents.rememberFor must be a duration between 1h and 720h out of hours, minutes and seconds, such as 24h"))]
+    pub remember_for: String,
+
+    /// Forgets agents that left and will not come back, without waiting for `rememberFor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forget: Option<Forget>,
+}
+
+/// A request to forget agents. It is carried out once, on those that have left by then: an agent that is still in the
+/// inventory, or comes back, counts. A later `requestedAt` is a new request.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Forget {
+    /// Server ids as the laggards of an AgentPool show them, 1 to 100; `*` stands for all. Example: `["*"]`.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 64)))]
+    pub ids: Vec<String>,
+
+    /// When this was asked for, RFC 3339; the request is carried out at this time. Example: `2026-11-22T10:00:00Z`.
+    #[schemars(length(min = 20, max = 35))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-[0-3][0-9]T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-5][0-9])$')")
+        .message("spec.agents.forget.requestedAt must be a time with its zone such as 2026-11-22T10:00:00Z"))]
+    pub requested_at: String,
 }
 
 fn default_report_ttl() -> String {
     "15m".to_owned()
 }
 
+fn default_remember_for() -> String {
+    "24h".to_owned()
+}
+
 impl Default for Agents {
     fn default() -> Self {
-        Agents { report_ttl: default_report_ttl() }
+        Agents { report_ttl: default_report_ttl(), remember_for: default_remember_for(), forget: None }
     }
 }
 

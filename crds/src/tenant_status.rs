@@ -1,10 +1,13 @@
 //! `Tenant.status`: what runs, what should run, and what is in the way. A status changes when a fact changes; nothing
 //! in it ticks.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use crate::update_status::HopKind;
+use crate::update_status::{Availability, HopRecord, Next, Update};
 
 /// What the operator found and did.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
@@ -44,9 +47,31 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
 
-    /// The change that is due.
+    /// The maintenance window that applies, as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 127))]
+    pub window: Option<String>,
+
+    /// The change that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+
+    /// The next change: what it is, when, and what is in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Next>,
+
+    /// The last ten changes, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<HopRecord>,
+
+    /// `spec.maintenance.applyNow` as it was last acted upon: the same value starts nothing again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_now: Option<Time>,
+
+    /// How long users could not log in this month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability: Option<Availability>,
 
     /// The agents in the inventory, Auth and Proxy left out, as of the last complete reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +111,8 @@ pub enum Phase {
     Provisioning,
     /// Is as the spec asks.
     Ready,
+    /// Is being updated.
+    Updating,
     /// Was ready and is not.
     Degraded,
     /// Is being removed.
@@ -99,6 +126,7 @@ impl Phase {
             Phase::Pending => "Pending",
             Phase::Provisioning => "Provisioning",
             Phase::Ready => "Ready",
+            Phase::Updating => "Updating",
             Phase::Degraded => "Degraded",
             Phase::Removing => "Removing",
         }
@@ -123,53 +151,18 @@ pub struct Applied {
     pub template: String,
 }
 
-/// A change that is due.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Next {
-    /// What kind of change.
-    pub kind: HopKind,
-    /// The version it leads to.
-    #[schemars(length(max = 64))]
-    pub to: String,
-    /// Every reason why it does not start, first what a person must do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub blockers: Vec<BlockerStatus>,
-}
-
-/// What a change does to the version.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HopKind {
-    /// Same version, other pod template.
-    Template,
-    /// Same major and minor.
-    Patch,
-    /// Same major.
-    Minor,
-    /// Another major.
-    Major,
-}
-
-/// One reason why a change does not start.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
-pub struct BlockerStatus {
-    /// One word.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// What to do, or what it waits for.
-    #[schemars(length(max = 512))]
-    pub message: String,
-}
-
 /// Agents by version.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentCounts {
-    /// All agents.
+    /// All agents in the inventory.
     pub total: i64,
-    /// Those on an older major than the tenant.
+    /// Those that hold a major update back: on an older major than the tenant or of a version that cannot be read, those
+    /// included that left and are remembered.
     pub behind: i64,
+    /// Those of `behind` that left the inventory less than `spec.agents.rememberFor` ago.
+    #[serde(default)]
+    pub remembered: i64,
     /// The oldest version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

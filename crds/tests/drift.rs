@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crds::manifest;
 use crds::network::Network;
-use crds::tenant::{Edition, SecretRef};
-use crds::{Tenant, TenantSpec};
+use crds::tenant::{Edition, Forget, SecretRef};
+use crds::{AgentPool, MaintenanceWindow, Tenant, TenantSpec};
 use kube::core::cel::{validate_cel, validate_cel_update};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn every_field_is_described_and_bounded() {
             walk(schema, manifest.file, &mut faults, &mut fields);
         }
     }
-    assert!(fields > 60, "the walk saw only {fields} fields");
+    assert!(fields > 90, "the walk saw only {fields} fields");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -82,6 +82,9 @@ fn walk(schema: &Value, path: &str, faults: &mut Vec<String>, fields: &mut usize
             require(bounded, "a string needs a maxLength");
         }
         Some("array") => require(schema.get("maxItems").is_some(), "a list needs maxItems"),
+        Some("object") if schema.get("additionalProperties").is_some() => {
+            require(schema.get("maxProperties").is_some(), "a map needs maxProperties");
+        }
         Some("object" | "integer" | "boolean") => {}
         other => require(false, &format!("has the type {other:?}")),
     }
@@ -100,8 +103,10 @@ fn walk(schema: &Value, path: &str, faults: &mut Vec<String>, fields: &mut usize
         }
         walk(property, &path, faults, fields);
     }
-    if let Some(items) = schema.get("items") {
-        walk(items, &format!("{path}[]"), faults, fields);
+    for (key, place) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if let Some(inner) = schema.get(key) {
+            walk(inner, &format!("{path}{place}"), faults, fields);
+        }
     }
 }
 
@@ -115,23 +120,30 @@ fn tenant() -> Tenant {
 
 #[test]
 fn defaults_of_the_type_are_defaults_of_the_schema() {
-    let crd = serde_json::to_value(&manifest::all()[0].crd).expect("a CustomResourceDefinition serializes");
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
-    let spec = serde_json::to_value(tenant().spec).expect("a spec serializes");
-    let mut compared = 0;
-    for (name, property) in schema.as_object().expect("properties") {
-        let Some(default) = property.get("default") else { continue };
-        compared += 1;
-        assert_eq!(spec[name], *default, "{name}");
+    let specs = [
+        ("tenants.yaml", serde_json::to_value(tenant().spec), 8),
+        ("maintenancewindows.yaml", serde_json::to_value(window(json!({})).spec), 1),
+    ];
+    for (file, spec, expected) in specs {
+        let manifest = manifest::all().into_iter().find(|manifest| manifest.file == file).expect(file);
+        let crd = serde_json::to_value(&manifest.crd).expect("a CustomResourceDefinition serializes");
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let spec = spec.expect("a spec serializes");
+        let mut compared = 0;
+        for (name, property) in schema.as_object().expect("properties") {
+            let Some(default) = property.get("default") else { continue };
+            compared += 1;
+            assert_eq!(spec[name], *default, "{file}: {name}");
+        }
+        assert_eq!(compared, expected, "{file}: the defaults of the schema");
     }
-    assert_eq!(compared, 7, "agents, auth, deletionProtection, network, proxy, size, storage");
 }
 
 #[test]
 fn rules_hold_without_a_server() {
     validate_cel(&tenant()).expect("the smallest tenant is valid");
     type Edit = fn(&mut Tenant);
-    let refused: [(&str, Edit, &str); 6] = [
+    let refused: [(&str, Edit, &str); 7] = [
         ("upper case", |tenant| tenant.spec.domain = "Acme.example.com".into(), "spec.domain must be"),
         ("no licence", |tenant| tenant.spec.edition = Edition::Enterprise, "spec.licenseSecretRef is required"),
         (
@@ -140,7 +152,8 @@ fn rules_hold_without_a_server() {
             "must be absent",
         ),
         ("no pool", |tenant| tenant.spec.network.tls_routing = false, "spec.network.portPool is required"),
-        ("version", |tenant| tenant.spec.version = "v18.1.0".into(), "spec.version must be"),
+        ("version", |tenant| tenant.spec.version = Some("v18.1.0".into()), "spec.version must be"),
+        ("remember", |tenant| tenant.spec.agents.remember_for = "30m".into(), "spec.agents.rememberFor must be"),
         ("ttl", |tenant| tenant.spec.agents.report_ttl = "25h".into(), "spec.agents.reportTTL must be"),
     ];
     for (name, edit, expected) in refused {
@@ -148,6 +161,47 @@ fn rules_hold_without_a_server() {
         edit(&mut changed);
         let refusal = validate_cel(&changed).expect_err(name).to_string();
         assert!(refusal.contains(expected), "{name}: {refusal}");
+    }
+}
+
+fn pool() -> AgentPool {
+    let spec = serde_json::from_value(json!({"tenantRef": {"name": "acme"}})).expect("the smallest spec");
+    AgentPool::new("nodes", spec)
+}
+
+#[test]
+fn rules_of_pools_hold_without_a_server() {
+    validate_cel(&pool()).expect("the smallest pool is valid");
+    type Edit = fn(&mut AgentPool);
+    let refused: [(&str, Edit, &str); 3] = [
+        ("auth", |pool| pool.spec.matches.services = vec!["AUTH".into()], "must not name Auth or Proxy"),
+        ("service", |pool| pool.spec.matches.services = vec!["a b".into()], "must be names of Teleport services"),
+        ("tenant", |pool| pool.spec.tenant_ref.name = "Acme".into(), "spec.tenantRef.name must be"),
+    ];
+    for (name, edit, expected) in refused {
+        let mut changed = pool();
+        edit(&mut changed);
+        let refusal = validate_cel(&changed).expect_err(name).to_string();
+        assert!(refusal.contains(expected), "{name}: {refusal}");
+    }
+    let mut moved = pool();
+    moved.spec.tenant_ref.name = "other".into();
+    let refusal = validate_cel_update(&moved, &pool()).expect_err("immutable").to_string();
+    assert!(refusal.contains("Create a new AgentPool"), "{refusal}");
+}
+
+#[test]
+fn a_request_to_forget_names_its_time() {
+    let mut tenant = tenant();
+    let forget = |requested_at: &str| Forget { ids: vec!["*".into()], requested_at: requested_at.into() };
+    for good in ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.5+01:00"] {
+        tenant.spec.agents.forget = Some(forget(good));
+        validate_cel(&tenant).expect(good);
+    }
+    for wrong in ["2026-11-22 10:00:00Z", "2026-13-22T10:00:00Z", "2026-11-22T10:00:00X"] {
+        tenant.spec.agents.forget = Some(forget(wrong));
+        let refusal = validate_cel(&tenant).expect_err(wrong).to_string();
+        assert!(refusal.contains("requestedAt must be a time"), "{refusal}");
     }
 }
 
@@ -162,5 +216,83 @@ fn what_cannot_change_cannot_be_set_later_either() {
     for (old, new) in [(tenant(), pooled()), (pooled(), tenant())] {
         let refusal = validate_cel_update(&new, &old).expect_err("immutable").to_string();
         assert!(refusal.contains("spec.network.portPool is immutable"), "{refusal}");
+    }
+}
+
+/// The smallest window with fields replaced.
+fn window(change: Value) -> MaintenanceWindow {
+    let mut spec = json!({
+        "timeZone": "Europe/Berlin",
+        "windows": [{"days": ["Sun"], "start": "02:00", "duration": "3h"}],
+    });
+    spec.as_object_mut().expect("a map").extend(change.as_object().expect("a map").clone());
+    serde_json::from_value(json!({
+        "apiVersion": "tenancy.dev/v1alpha1", "kind": "MaintenanceWindow", "metadata": {"name": "night"}, "spec": spec,
+    }))
+    .expect("a window")
+}
+
+fn weekly(days: &[&str], start: &str, duration: &str) -> Value {
+    json!({"windows": [{"days": days, "start": start, "duration": duration}]})
+}
+
+fn excluded(start: &str, end: &str) -> Value {
+    json!({"exclusions": [{"start": start, "end": end, "reason": "freeze"}]})
+}
+
+/// Whether a zone exists is judged by the real server alone: here `getFullYear` takes any zone for a good one.
+#[test]
+fn rules_of_windows_hold_without_a_server() {
+    let all = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    let accepted = [
+        json!({}),
+        json!({"timeZone": "UTC"}),
+        json!({"timeZone": "Etc/GMT+12"}),
+        json!({"timeZone": "America/Port-au-Prince"}),
+        json!({"timeZone": "America/Argentina/ComodRivadavia"}),
+        json!({"timeZone": "W-SU"}),
+        json!({"timeZone": "EST5EDT"}),
+        weekly(&all, "00:00", "24h"),
+        weekly(&["Sat"], "23:59", "30m"),
+        weekly(&["Sat"], "19:00", "1440m"),
+        weekly(&["Sat"], "09:30", "1h30m15s"),
+        excluded("2026-12-20T00:00:00Z", "2026-12-20T00:00:01Z"),
+        excluded("2026-12-20T00:00:00+02:00", "2026-12-19T22:00:01Z"),
+        json!({"allowedNamespaces": {}}),
+        json!({"allowedNamespaces": {"matchLabels": {"team": "payments", "tenancy.dev/empty": ""}}}),
+    ];
+    for change in accepted {
+        validate_cel(&window(change.clone())).unwrap_or_else(|refusal| panic!("{change}: {refusal}"));
+    }
+    let refused = [
+        (json!({"timeZone": "Local"}), "spec.timeZone must be"),
+        (json!({"timeZone": "+02:00"}), "spec.timeZone must be"),
+        (json!({"timeZone": "utc"}), "spec.timeZone must be"),
+        (json!({"timeZone": "../Europe/Berlin"}), "spec.timeZone must be"),
+        (json!({"timeZone": "Europe/Berlin\n"}), "spec.timeZone must be"),
+        (weekly(&["Sun", "Mon", "Sun"], "02:00", "3h"), "spec.windows[].days must"),
+        (weekly(&["Sun"], "24:00", "3h"), "spec.windows[].start must be"),
+        (weekly(&["Sun"], "02:60", "3h"), "spec.windows[].start must be"),
+        (weekly(&["Sun"], "2:000", "3h"), "spec.windows[].start must be"),
+        (weekly(&["Sun"], "2 pm ", "3h"), "spec.windows[].start must be"),
+        (weekly(&["Sun"], "02:00", "29m59s"), "spec.windows[].duration must be"),
+        (weekly(&["Sun"], "02:00", "24h1s"), "spec.windows[].duration must be"),
+        (weekly(&["Sun"], "02:00", "1d"), "spec.windows[].duration must be"),
+        (weekly(&["Sun"], "02:00", "1.5h"), "spec.windows[].duration must be"),
+        (weekly(&["Sun"], "02:00", "180"), "spec.windows[].duration must be"),
+        (excluded("2026-12-20T00:00:00Z", "2026-12-20T00:00:00Z"), "spec.exclusions[].end must lie after start"),
+        (excluded("2026-12-20T00:00:00Z", "2026-12-19T00:00:00Z"), "spec.exclusions[].end must lie after start"),
+        (
+            json!({"allowedNamespaces": {"matchLabels": {"team": "pay ments"}}}),
+            "spec.allowedNamespaces.matchLabels must",
+        ),
+        (
+            json!({"allowedNamespaces": {"matchLabels": {"team": "-payments"}}}),
+            "spec.allowedNamespaces.matchLabels must",
+        ),
+    ];
+    for (change, expected) in refused {
+        let refusal = validate_cel(&window(change.clone())).expect_err(&change.to_string()).to_string();
+        assert!(refusal.contains(expected), "{change}: {refusal}");
     }
 }

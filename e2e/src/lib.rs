@@ -12,6 +12,7 @@ pub mod kubelet;
 pub mod network;
 pub mod pki;
 pub mod process;
+pub mod remote;
 pub mod slot;
 pub mod testbed;
 pub mod tools;

@@ -17,12 +17,22 @@ use crate::helm::{Helm, Release};
 use crate::kubelet::{self, Kubelet};
 use crate::network::Network;
 
+mod agents;
+mod clock;
 mod cloud;
 mod kubectl;
 mod tenant;
+mod updates;
+mod writes;
 
+pub use agents::{agent, move_agents};
+pub use clock::Clock;
+#[cfg(test)]
+pub(crate) use clock::pretended_clock;
 pub use cloud::Cloud;
 pub use tenant::{Reach, wait_until};
+pub use updates::blockers;
+pub use writes::Write;
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tenancy-system";
@@ -63,6 +73,7 @@ pub struct TestBed {
     network: Network,
     world: Arc<World>,
     cloud: Cloud,
+    clock: Clock,
     control_plane: ControlPlane,
     scale: f64,
 }
@@ -76,6 +87,9 @@ impl TestBed {
         let control_plane = ControlPlane::start(options.control_plane.clone()).await?;
         let network = Network::start(control_plane.client(), control_plane.slot()).await;
         let world = World::new();
+        let operator = operator_binary()?;
+        let clock = Clock::new(control_plane.run_dir().path().join("clock"), operator.clone());
+        std::fs::write(clock.file(), "0 0\n").context("cannot write the operator's clock")?;
         let kubelet = Kubelet::start(kubelet::Config {
             client: control_plane.client(),
             slot: control_plane.slot(),
@@ -89,12 +103,12 @@ impl TestBed {
                 ("AWS_ENDPOINT_URL".to_owned(), control_plane.aws().endpoint().to_owned()),
                 ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
             ]),
-            operator_binary: Some(operator_binary()?),
+            operator_binary: Some(operator),
             known_versions: None,
         })
         .await?;
         let cloud = Cloud::open(control_plane.aws().endpoint(), control_plane.aws_root());
-        Ok(TestBed { kubelet, network, world, cloud, control_plane, scale: options.scale })
+        Ok(TestBed { kubelet, network, world, cloud, clock, control_plane, scale: options.scale })
     }
 
     /// Starts everything, the operator included, and returns when it leads.
@@ -133,8 +147,9 @@ impl TestBed {
         install("tenant-operator-crds", &json!({}), None).await?;
         let mut merged = json!({
             "aws": {"roleArn": role_arn},
+            "extraEnv": [{"name": clock::VARIABLE, "value": self.clock.file()}],
             "cloudResync": "20s",
-            "inventoryInterval": "20s",
+            "inventoryInterval": "5s",
             "fleet": {"installation": {
                 "id": INSTALLATION,
                 "aws": {"account": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH},
@@ -158,6 +173,11 @@ impl TestBed {
     /// The cloud, as its administrator.
     pub fn cloud(&self) -> &Cloud {
         &self.cloud
+    }
+
+    /// The clock by which the operator decides.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What the stand-in Teleport processes share: which agents exist, and who asked what.
@@ -208,7 +228,7 @@ fn operator_binary() -> anyhow::Result<PathBuf> {
     let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("tenant-operator"));
     match beside.into_iter().find(|file| file.is_file()) {
         Some(found) => Ok(found),
-        None => bail!("the operator is not built: run `cargo build -p operator`, or name it in TENANT_OPERATOR_BINARY"),
+        None => bail!("the operator is not built: run `make build`, or name it in TENANT_OPERATOR_BINARY"),
     }
 }
 

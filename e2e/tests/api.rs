@@ -2,11 +2,13 @@
 //! One control plane for the whole file; every fault is collected and all are reported at the end.
 
 mod api {
+    pub mod agent_pools;
     pub mod bed;
     pub mod cases;
     pub mod charts;
     pub mod crd;
     pub mod examples;
+    pub mod override_right;
     pub mod protection;
     pub mod report;
     pub mod rights;
@@ -38,11 +40,12 @@ async fn the_api_is_what_it_says() {
 /// operator's chart, and what only the chart brings.
 async fn conformance(bed: &Bed, report: &mut Report) -> usize {
     api::crd::check(bed, report).await;
-    let refusals = api::cases::check(bed, report).await;
+    let refusals = api::cases::check(bed, report).await + api::agent_pools::check(bed, report).await;
     api::views::check(bed, report).await;
     api::charts::check(bed, report).await;
     api::rights::check(bed, report).await;
     api::protection::check(bed, report).await;
+    api::override_right::check(bed, report).await;
     api::examples::check(bed, report).await;
     refusals
 }

@@ -31,6 +31,7 @@ fn kind(manifest: &Value) -> anyhow::Result<Kind> {
         "Secret" => Kind::Secret,
         "Service" => Kind::Service,
         "Deployment" => Kind::Deployment,
+        "Job" => Kind::Job,
         other => anyhow::bail!("a golden file holds a {other}"),
     })
 }

@@ -9,13 +9,31 @@ mod crowd;
 mod endings;
 #[path = "kubelet/needs.rs"]
 mod needs;
+#[path = "kubelet/preflight.rs"]
+mod preflight;
 #[path = "kubelet/traffic.rs"]
 mod traffic;
 
 use bed::Bed;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pods_live_as_under_a_real_kubelet() {
+/// A debug build reads and renders large objects with more stack than a test's thread has.
+const STACK: usize = 16 << 20;
+
+#[test]
+fn pods_live_as_under_a_real_kubelet() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let test = std::thread::Builder::new().stack_size(STACK).spawn(move || runtime.block_on(pods_live()));
+    if let Err(panic) = test.expect("a thread").join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn pods_live() {
     let bed = Bed::start().await;
     tokio::join!(
         needs::a_pod_finds_what_was_mounted_and_set(&bed),
@@ -36,6 +54,7 @@ async fn pods_live_as_under_a_real_kubelet() {
         endings::a_forced_deletion_kills_at_once(&bed),
         endings::a_pod_that_is_too_late_fails(&bed),
     );
+    preflight::a_configuration_is_read_by_the_version_that_is_to_run(&bed).await;
     crowd::a_hundred_pods_come_and_go(&bed).await;
     let bed = endings::a_new_kubelet_takes_over(bed).await;
     bed.stop().await;

@@ -5,6 +5,7 @@
 
 mod tenant {
     pub mod agents;
+    pub mod clock;
     pub mod cloud;
     pub mod cluster;
     pub mod crash;
@@ -27,12 +28,17 @@ mod tenant {
 use e2e::testbed::{Options, TestBed};
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
-use tenant::{agents, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, silence, taken};
+use tenant::{
+    agents, clock, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, silence, taken,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_are_what_was_promised() {
     // Facts outside the cluster send no events; what waits for one to be read again waits this long.
-    let values = json!({"cloudResync": "10s", "inventoryInterval": "10s"});
+    let releases =
+        ["18.1.0", "18.2.0"].map(|version| json!({"version": version, "releasedAt": "2026-01-01T00:00:00Z"}));
+    let releases = json!({"releases": releases});
+    let values = json!({"fleet": {"releases": releases}, "cloudResync": "10s", "inventoryInterval": "5s"});
     let bed = TestBed::with_operator(&Options { values, ..Options::default() }).await.expect("the test bed starts");
     let mut runner = Runner::new(&bed);
     tokio::select! {
@@ -81,5 +87,8 @@ async fn scenarios(runner: &mut Runner<'_>) {
         ])
         .await;
     runner.together(vec![scenario("a bad fleet policy changes nothing", &["abroad"], fleet::bad_edit(bed))]).await;
+    runner
+        .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
+        .await;
     runner.together(vec![scenario("the operator is killed", &["crash"], crash::while_tenants_are_made(bed))]).await;
 }

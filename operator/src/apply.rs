@@ -11,9 +11,10 @@ use plan::observed::{Source, StageName};
 use plan::step::Step;
 
 use crate::children;
+use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Result, chain};
-use crate::{claims, secrets};
+use crate::{claims, secrets, vanished};
 
 /// Performs the steps; says which stage failed and how. `tenant` follows what a step does to the object itself.
 pub async fn apply(
@@ -23,6 +24,7 @@ pub async fn apply(
     context: &Context,
     now: DateTime<Utc>,
 ) -> Result<(), (StageName, Error)> {
+    let mut failed = None;
     for (stage, step) in steps {
         // Judged by the clock before every effect: a process that was stopped for a while learns it here first.
         if !context.leadership.is_held() {
@@ -40,11 +42,15 @@ pub async fn apply(
                 if context.memory.failed(&identity.uid, (*stage, Source::Step), class, chain(&error), now) {
                     tracing::warn!(tenant = %identity.path(), %step, class = class.label(), error = %chain(&error), "failed");
                 }
-                return Err((*stage, error));
+                if !matches!(step, Step::RememberAgents { .. }) {
+                    return Err((*stage, error));
+                }
+                // While it is not written the gate stays closed, and that is all: what users need does not wait for it.
+                failed = Some((*stage, error));
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 async fn perform(
@@ -78,9 +84,14 @@ async fn perform(
             })?;
             Ok(context.clouds.account(&account).await.perform(step).await?)
         }
-        Step::CreateAuthorities { domain } => secrets::create_authorities(client, identity, domain, now).await,
+        Step::CreateAuthorities { domain } => {
+            secrets::create_authorities(client, identity, domain, clock::wall()).await
+        }
         Step::UnguardAuthorities => secrets::unguard_authorities(client, identity).await,
-        Step::IssueWebCertificate { domain } => secrets::issue_web_certificate(client, identity, domain, now).await,
+        Step::IssueWebCertificate { domain } => {
+            secrets::issue_web_certificate(client, identity, domain, clock::wall()).await
+        }
+        Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,
         Step::Apply(object) => apply_object(identity, object, context).await,
         Step::Delete { reference, uid } => delete(identity, reference, uid, context).await,
     }

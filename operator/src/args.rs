@@ -1,17 +1,27 @@
 //! Command line and environment.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::clock;
+
 /// Hosts many Teleport clusters as custom resources.
 #[derive(Debug, Parser)]
-#[command(name = "tenant-operator", version, about)]
+#[command(name = "tenant-operator", version = version(), about)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The version of the program, and that of the time zone database by which windows are read.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{} (time zones {})", clock::VERSION, plan::window::tz_version()));
+    &TEXT
 }
 
 /// What to do.
@@ -86,6 +96,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_time_zone_database() {
+        let shown = Args::try_parse_from(["tenant-operator", "--version"]).expect_err("it is shown").to_string();
+        assert!(shown.contains("(time zones 20"), "{shown}");
     }
 
     #[test]

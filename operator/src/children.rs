@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crds::Tenant;
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -46,7 +47,7 @@ struct Listed {
     owner: Option<ObjectRef<Tenant>>,
 }
 
-const WATCHED: [Kind; 4] = [Kind::ServiceAccount, Kind::ConfigMap, Kind::Service, Kind::Deployment];
+const WATCHED: [Kind; 5] = [Kind::ServiceAccount, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::Job];
 
 /// The API of a kind.
 pub fn resource(kind: Kind) -> ApiResource {
@@ -56,6 +57,7 @@ pub fn resource(kind: Kind) -> ApiResource {
         Kind::Secret => ApiResource::erase::<Secret>(&()),
         Kind::Service => ApiResource::erase::<Service>(&()),
         Kind::Deployment => ApiResource::erase::<Deployment>(&()),
+        Kind::Job => ApiResource::erase::<Job>(&()),
     }
 }
 
@@ -72,6 +74,7 @@ impl Children {
             self.follow_kind::<ConfigMap>(client, Kind::ConfigMap).boxed(),
             self.follow_kind::<Service>(client, Kind::Service).boxed(),
             self.follow_kind::<Deployment>(client, Kind::Deployment).boxed(),
+            self.follow_kind::<Job>(client, Kind::Job).boxed(),
         ])
     }
 
@@ -149,6 +152,16 @@ impl Children {
     /// Whether every kind was listed.
     pub fn is_synced(&self) -> bool {
         self.lock().synced.len() == WATCHED.len()
+    }
+
+    /// Whether the watch shows an object of this name.
+    pub fn lists(&self, namespace: &str, reference: &Ref) -> bool {
+        self.lock().listed.contains_key(&(namespace.to_owned(), reference.clone()))
+    }
+
+    /// What was read of an object is not what is there now.
+    pub fn forget(&self, namespace: &str, reference: &Ref) {
+        self.lock().read.remove(&(namespace.to_owned(), reference.clone()));
     }
 
     /// Reads an object by its name; what the watch shows unchanged since the last time is not asked for again. What the

@@ -1,7 +1,8 @@
-//! The cloud behind one trait: complete reads of tables, buckets and roles, and the steps that change them.
+//! The cloud behind one trait: complete reads of tables, backups, buckets and roles, and the steps that change them.
 //! Nothing here decides what should exist; the planner compares facts and orders steps.
 
 mod aws;
+mod backup;
 mod dynamodb;
 mod error;
 mod iam;
@@ -11,6 +12,7 @@ pub mod memory;
 mod s3;
 
 use async_trait::async_trait;
+use plan::cloud::backup::BackupFacts;
 use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
 use plan::cloud::step::CloudStep;
 
@@ -28,6 +30,10 @@ pub trait Cloud: Send + Sync {
 
     /// A role by its name.
     async fn role(&self, name: &str) -> Result<Option<RoleFacts>, CloudError>;
+
+    /// The backups of a table that somebody asked for, from the oldest on; also when the table is gone. AWS takes few of
+    /// these calls (five a second in an account and region): ask while a hop needs the answer, or once a day.
+    async fn backups(&self, region: &str, table: &str) -> Result<Vec<BackupFacts>, CloudError>;
 
     /// Performs one step. Performing it again changes nothing.
     async fn perform(&self, step: &CloudStep) -> Result<(), CloudError>;

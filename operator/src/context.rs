@@ -4,19 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crds::{MaintenanceWindow, Tenant};
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::children::Children;
 use crate::claims::Claims;
 use crate::cloud::{Aws, Cloud};
+use crate::fleet::Fleet;
+use crate::inventory::Readings;
 use crate::leader::Leadership;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::pools::Pools;
+use crate::skew::Skew;
 use crate::teleport::Teleport;
+use crate::windows::Windows;
 
 /// Clients, caches and settings.
 pub struct Context {
@@ -26,14 +34,30 @@ pub struct Context {
     pub namespace: String,
     /// The fleet policy.
     pub policy: Policy,
+    /// Name of its ConfigMap.
+    pub fleet_config_map: String,
+    /// The maintenance windows, from a watch.
+    pub windows: Windows,
+    /// All tenants together: how releases fared, and whose turn it is.
+    pub fleet: Fleet,
+    /// Has a maintenance window looked at again.
+    pub trigger_window: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<MaintenanceWindow>>>,
     /// Claims, from a watch.
     pub claims: Claims,
     /// The tenants' objects, from watches.
     pub children: Children,
+    /// The Tenants, from their controller's watch.
+    pub tenants: Store<DeserializeGuard<Tenant>>,
+    /// Their agent pools, from a watch.
+    pub pools: Pools,
     /// AWS accounts.
     pub clouds: Clouds,
     /// The tenants' processes.
     pub teleport: Arc<dyn Teleport>,
+    /// How far our clock is off the API server's.
+    pub skew: Skew,
+    /// What the processes say of their agents, read beside the runs.
+    pub readings: Arc<Readings>,
     /// Readings and failures.
     pub memory: Memory,
     /// Counters.
@@ -51,11 +75,18 @@ pub struct Context {
 pub struct Periods {
     /// Cloud resources, give or take half of it.
     pub cloud: Duration,
-    /// The inventory of agents.
-    pub inventory: Duration,
 }
 
 impl Context {
+    /// Whether everything that a plan rests on was listed once.
+    pub fn is_synced(&self) -> bool {
+        self.policy.is_loaded()
+            && self.claims.is_synced()
+            && self.children.is_synced()
+            && self.pools.is_synced()
+            && self.windows.is_synced()
+    }
+
     /// The Leases of the claims.
     pub fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.namespace)

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use operator::args::{Args, Command, LogFormat, RunArgs};
+use operator::clock;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -12,6 +13,11 @@ async fn main() -> ExitCode {
     if let Err(error) = log(&args) {
         eprintln!("{error:#}");
         return ExitCode::FAILURE;
+    }
+    if clock::SETTABLE {
+        tracing::warn!(
+            "TEST BUILD: whoever can write a file sets the clock by which this operator decides; never run it in production"
+        );
     }
     match operator::run::run(args).await {
         Ok(()) => ExitCode::SUCCESS,

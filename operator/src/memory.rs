@@ -2,12 +2,12 @@
 //! failures.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::CloudFacts;
-use plan::observed::{Failure, FailureKind, Inventory, Source, StageName};
+use plan::observed::{Failure, FailureKind, Source, StageName};
 use rand::Rng as _;
 
 use crate::error::Class;
@@ -31,7 +31,8 @@ pub struct Memory {
 #[derive(Default)]
 struct Tenant {
     cloud: Option<Reading>,
-    inventory: Option<Arc<Inventory>>,
+    /// That no vanished agents were ever written down was asked for once.
+    vanished_absent: bool,
     failures: BTreeMap<(StageName, Source), Failure>,
     attempts: u32,
     /// What the last run did or waited for, and how often in a row it was the same.
@@ -88,14 +89,14 @@ impl Memory {
         self.look(uid, |tenant| tenant.cloud.as_ref().map(|reading| reading.good_until))
     }
 
-    /// The last complete reading of the inventory.
-    pub fn inventory(&self, uid: &str) -> Option<Arc<Inventory>> {
-        self.look(uid, |tenant| tenant.inventory.clone())
+    /// Whether the memory of vanished agents was asked for and not there.
+    pub fn vanished_is_absent(&self, uid: &str) -> bool {
+        self.look(uid, |tenant| tenant.vanished_absent.then_some(())).is_some()
     }
 
-    /// Keeps a complete reading of the inventory.
-    pub fn keep_inventory(&self, uid: &str, inventory: Inventory) {
-        self.with(uid, |tenant| tenant.inventory = Some(Arc::new(inventory)));
+    /// Whether it is there.
+    pub fn set_vanished_absent(&self, uid: &str, absent: bool) {
+        self.with(uid, |tenant| tenant.vanished_absent = absent);
     }
 
     /// Rows of failures that are not broken.

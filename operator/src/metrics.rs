@@ -2,9 +2,10 @@
 //! series does not grow with the number of tenants.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::clock;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,6 +37,22 @@ struct StepOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HopEnd {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Missed {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TimeZones {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Phase {
     phase: &'static str,
 }
@@ -48,12 +67,23 @@ pub struct Metrics {
     queue_errors: Counter,
     leader: Gauge<i64, AtomicI64>,
     policy_valid: Gauge<i64, AtomicI64>,
+    feed_valid: Gauge<i64, AtomicI64>,
     tenants: Family<Phase, Gauge<i64, AtomicI64>>,
+    hops: Family<HopEnd, Counter>,
+    hop_seconds: Family<HopEnd, Histogram, fn() -> Histogram>,
+    missed: Family<Missed, Counter>,
+    clock_skew: Gauge<f64, AtomicU64>,
+    clock_offset: Gauge<f64, AtomicU64>,
 }
 
 /// From 5 ms, a run that finds nothing to do, to 80 s, longer than any run may take.
 fn buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 15))
+}
+
+/// From 10 s, the shortest update in a test, to 6 h.
+fn hop_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(10.0, 2.0, 12))
 }
 
 impl Default for Metrics {
@@ -70,10 +100,51 @@ impl Default for Metrics {
         let leader = Gauge::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         let policy_valid = Gauge::default();
-        registry.register("policy_valid", "1 while the fleet policy as written is in force", policy_valid.clone());
+        registry.register("policy_valid", "1 while installation.yaml as written is in force", policy_valid.clone());
+        let feed_valid = Gauge::default();
+        registry.register("feed_valid", "1 while the release feed as written is in force", feed_valid.clone());
         let tenants = Family::default();
         registry.register("tenants", "Tenants by phase", tenants.clone());
-        Metrics { registry, reconciles, durations, steps, queue_errors, leader, policy_valid, tenants }
+        let clock_skew = Gauge::default();
+        registry.register("clock_skew_seconds", "Our clock less the API server's", clock_skew.clone());
+        let clock_settable = Gauge::<i64, AtomicI64>::default();
+        clock_settable.set(i64::from(clock::SETTABLE));
+        registry.register(
+            "test_clock",
+            "1 in a test build, whose clock can be set; never in production",
+            clock_settable,
+        );
+        let clock_offset = Gauge::default();
+        registry.register("test_clock_offset_seconds", "By how much tests have set the clock", clock_offset.clone());
+        let hops = Family::default();
+        registry.register("hops", "Updates that ended, by kind and result", hops.clone());
+        let hop_seconds = Family::new_with_constructor(hop_buckets as fn() -> Histogram);
+        registry.register("hop_seconds", "Duration of an update, by kind and result", hop_seconds.clone());
+        let missed = Family::default();
+        registry.register(
+            "missed_windows",
+            "Windows that passed without a due update, by what held it",
+            missed.clone(),
+        );
+        let tz: Family<TimeZones, Gauge<i64, AtomicI64>> = Family::default();
+        tz.get_or_create(&TimeZones { version: plan::window::tz_version() }).set(1);
+        registry.register("time_zones_info", "The version of the time zone database", tz);
+        Metrics {
+            registry,
+            hops,
+            hop_seconds,
+            missed,
+            reconciles,
+            durations,
+            steps,
+            queue_errors,
+            leader,
+            policy_valid,
+            feed_valid,
+            tenants,
+            clock_skew,
+            clock_offset,
+        }
     }
 }
 
@@ -87,6 +158,20 @@ impl Metrics {
     /// A step was performed; `outcome` is `ok` or the label of an error class.
     pub fn stepped(&self, step: &'static str, outcome: &'static str) {
         self.steps.get_or_create(&StepOutcome { step, outcome }).inc();
+    }
+
+    /// An update ended after this many seconds.
+    pub fn hop_ended(&self, kind: &'static str, result: &'static str, seconds: i64) {
+        let end = HopEnd { kind, result };
+        self.hops.get_or_create(&end).inc();
+        self.hop_seconds
+            .get_or_create(&end)
+            .observe(std::time::Duration::from_secs(seconds.unsigned_abs()).as_secs_f64());
+    }
+
+    /// A window passed without a due update; `reason` is the word of a blocker.
+    pub fn window_missed(&self, reason: &str) {
+        self.missed.get_or_create(&Missed { reason: reason.to_owned() }).inc();
     }
 
     /// A watch failed and will be begun again.
@@ -104,12 +189,27 @@ impl Metrics {
         self.policy_valid.set(i64::from(valid));
     }
 
+    /// Whether the release feed as written is the one in force.
+    pub fn set_feed_valid(&self, valid: bool) {
+        self.feed_valid.set(i64::from(valid));
+    }
+
     /// How many tenants are in each phase; phases that are not named have none.
     pub fn set_tenants(&self, phases: &BTreeMap<&'static str, usize>) {
         self.tenants.clear();
         for (phase, count) in phases {
             self.tenants.get_or_create(&Phase { phase }).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// By how much our clock is ahead of the API server's.
+    pub fn set_clock_skew(&self, ahead: TimeDelta) {
+        self.clock_skew.set(ahead.as_seconds_f64());
+    }
+
+    /// By how much tests have moved the clock by which is decided.
+    pub fn set_clock_offset(&self, offset: TimeDelta) {
+        self.clock_offset.set(offset.as_seconds_f64());
     }
 
     /// All metrics in the text format of OpenMetrics.
@@ -133,6 +233,8 @@ mod tests {
         metrics.queue_failed();
         metrics.set_leader(true);
         metrics.set_policy_valid(false);
+        metrics.set_feed_valid(true);
+        metrics.set_clock_skew(TimeDelta::seconds(-2));
         let text = metrics.text();
         for line in [
             "tenant_operator_reconcile_total{kind=\"Tenant\",outcome=\"ok\"} 1",
@@ -142,6 +244,8 @@ mod tests {
             "tenant_operator_queue_errors_total 1",
             "tenant_operator_leader 1",
             "tenant_operator_policy_valid 0",
+            "tenant_operator_feed_valid 1",
+            "tenant_operator_clock_skew_seconds -2.0",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
         }

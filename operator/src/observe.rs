@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use kube::ResourceExt;
 use plan::Fact;
@@ -11,14 +11,19 @@ use plan::cloud::{CloudFacts, CloudNames};
 use plan::keys::Authorities;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{Inventory, Objects, Observed, Processes, Source, StageName};
+use plan::observed::{Objects, Observed, Processes, Source, StageName};
 use plan::stage::deployment::Rollout;
 
+use crate::clock;
 use crate::cloud::CloudError;
 use crate::context::Context;
 use crate::error::{Class, Error, chain};
-use crate::secrets;
-use crate::teleport::{AuthTarget, WebTarget};
+use crate::inventory::Ask;
+use crate::teleport::{AuthTarget, TeleportError, WebTarget};
+use crate::{secrets, updates, vanished};
+
+/// How old a reading may become while the spec says nothing that can be understood.
+const FALLBACK_TTL: TimeDelta = TimeDelta::minutes(15);
 
 /// The tenant as far as names go, whatever its spec or its status says.
 pub fn identity(tenant: &Tenant) -> Identity {
@@ -34,12 +39,18 @@ pub fn identity(tenant: &Tenant) -> Identity {
 /// Reads everything.
 pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> Observed {
     let identity = identity(tenant);
-    let ((secrets, secrets_failure), objects, cloud) = futures::join!(
+    let ((secrets, secrets_failure), objects, cloud, vanished) = futures::join!(
         secrets::read(&context.client, tenant, &identity),
         objects(&identity, context, now),
-        cloud(tenant, &identity, context, now)
+        cloud(tenant, &identity, context, now),
+        vanished::read(&identity, context)
     );
     note(context, &identity, (StageName::Keys, Source::Read), secrets_failure, now);
+    let (memory, memory_failure) = match vanished {
+        Ok(memory) => (memory, None),
+        Err(error) => (Fact::Unknown, Some(error)),
+    };
+    note(context, &identity, (StageName::Agents, Source::Read), memory_failure, now);
     let authorities = match &secrets.authorities {
         Fact::Known(Ok(found)) => Some(&found.authorities),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
@@ -47,11 +58,13 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
     let teleport = match authorities {
         Some(authorities) => processes(tenant, &identity, &objects, authorities, context, now).await,
         None => {
-            Processes { auth: Fact::Unknown, web: Fact::Unknown, inventory: context.memory.inventory(&identity.uid) }
+            Processes { auth: Fact::Unknown, web: Fact::Unknown, inventory: context.readings.reading(&identity.uid) }
         }
     };
     Observed {
         now,
+        wall: clock::wall(),
+        clock_skew: context.skew.current(),
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
         tenant: tenant.clone(),
         installation: context.policy.current().map(|installation| (*installation).clone()),
@@ -60,6 +73,9 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         objects,
         secrets,
         teleport,
+        pools: context.pools.of(&identity),
+        memory,
+        updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),
     }
 }
@@ -118,8 +134,13 @@ fn note(context: &Context, identity: &Identity, row: (StageName, Source), failur
     }
 }
 
+/// Remembers how a reading of the inventory ended.
+pub fn note_reading(context: &Context, identity: &Identity, outcome: Result<(), TeleportError>) {
+    told(context, identity, StageName::Agents, outcome, clock::now());
+}
+
 /// Remembers a failure, and tells of it when it is news: the same one every second is none.
-fn failed(
+pub fn failed(
     context: &Context,
     identity: &Identity,
     row: (StageName, Source),
@@ -144,7 +165,9 @@ async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: Dat
     if recorded != Some(&names.recorded()) || !installation.aws.regions.contains(&names.region) || leaves {
         return CloudFacts::unknown();
     }
-    if let Some(facts) = context.memory.cloud(&identity.uid, generation, now) {
+    // How often an account is asked is no decision: a day that a test skips is none on which its resources drift.
+    let read_at = clock::wall();
+    if let Some(facts) = context.memory.cloud(&identity.uid, generation, read_at) {
         return facts;
     }
     let account = context.clouds.account(&names.account).await;
@@ -167,7 +190,7 @@ async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: Dat
         }
         None => {
             context.memory.succeeded(&identity.uid, (StageName::Cloud, Source::Read));
-            context.memory.keep_cloud(&identity.uid, generation, facts.clone(), now, context.periods.cloud);
+            context.memory.keep_cloud(&identity.uid, generation, facts.clone(), read_at, context.periods.cloud);
         }
     }
     facts
@@ -226,23 +249,19 @@ async fn processes(
         }
     );
     if let (Some(target), Fact::Known(_)) = (&auth_target, &auth) {
-        let period = chrono::TimeDelta::from_std(context.periods.inventory).unwrap_or(chrono::TimeDelta::MAX);
-        let due = context.memory.inventory(&identity.uid).is_none_or(|inventory| now - inventory.read_at >= period);
-        if due {
-            let answer = context.teleport.inventory(target).await;
-            if let Fact::Known(instances) = told(context, identity, StageName::Agents, answer, now) {
-                context.memory.keep_inventory(&identity.uid, Inventory { read_at: now, instances });
-            }
-        }
+        let report_ttl = plan::duration::parse(&tenant.spec.agents.report_ttl).unwrap_or(FALLBACK_TTL);
+        context
+            .readings
+            .ask(&Ask { tenant: identity, target, pace: updates::pace(tenant, context, now), report_ttl }, now);
     }
-    Processes { auth, web, inventory: context.memory.inventory(&identity.uid) }
+    Processes { auth, web, inventory: context.readings.reading(&identity.uid) }
 }
 
 fn told<T>(
     context: &Context,
     identity: &Identity,
     stage: StageName,
-    answer: Result<T, crate::teleport::TeleportError>,
+    answer: Result<T, TeleportError>,
     now: DateTime<Utc>,
 ) -> Fact<T> {
     match answer {

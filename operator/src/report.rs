@@ -1,26 +1,41 @@
 //! Fourth word of a reconcile: tell, on every path. A status equal to the last one is not written; an event is published
 //! when a person should know that something changed.
 
+mod events;
+
+use chrono::{DateTime, Utc};
 use crds::Tenant;
 use crds::tenant_status::TenantStatus;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource};
 use plan::names::{Identity, MANAGER};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::fleet::Asker;
+use crate::{updates, windows};
 
-/// Writes the status if it changed, to exactly the Tenant that was seen; answers whether it did.
-pub async fn report(tenant: &Tenant, identity: &Identity, status: TenantStatus, context: &Context) -> Result<bool> {
+/// Writes the status if it changed, to exactly the Tenant that was seen; answers whether it did. A status with which a hop
+/// begins is a claim: it is written only while a place is free, and the place is taken before the write.
+pub async fn report(
+    tenant: &Tenant,
+    identity: &Identity,
+    status: TenantStatus,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<bool> {
     if tenant.status.as_ref() == Some(&status) {
         return Ok(false);
     }
+    let before = tenant.status.clone().unwrap_or_default();
     if !context.leadership.is_held() {
         return Err(Error::NotLeading { attempt: "write the status of the Tenant".into() });
     }
-    let before = tenant.status.clone().unwrap_or_default();
+    let claims = before.update.is_none() && status.update.is_some();
+    if claims && !claim(tenant, identity, context, now) {
+        return Err(Error::Overtaken { attempt: "claim a place among the running updates".into() });
+    }
     let mut updated = tenant.clone();
     updated.metadata.managed_fields = None;
     updated.status = Some(status.clone());
@@ -29,10 +44,28 @@ pub async fn report(tenant: &Tenant, identity: &Identity, status: TenantStatus, 
     match api.replace_status(&identity.slug, &parameters, &updated).await {
         Ok(_) => {}
         // Its last finalizer was taken in this very run.
-        Err(kube::Error::Api(answer)) if answer.is_not_found() => return Ok(false),
-        Err(source) => return Err(Error::kube("write the status of the Tenant", source)),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => {
+            context.fleet.release(&identity.uid);
+            return Ok(false);
+        }
+        Err(source) => {
+            // What was refused did not happen. Where the answer was lost it may have: the place stays taken until the watch
+            // shows how it went.
+            if claims && matches!(&source, kube::Error::Api(_)) {
+                context.fleet.release(&identity.uid);
+            }
+            return Err(Error::kube("write the status of the Tenant", source));
+        }
     }
-    for event in events(&before, &status) {
+    if before.update.is_some() && status.update.is_none() {
+        context.fleet.release(&identity.uid);
+    }
+    if before.next != status.next || before.update != status.update {
+        context.fleet.changed();
+        look_at_window(tenant, context);
+    }
+    events::count(&before, &status, context);
+    for event in events::events(&before, &status, tenant) {
         if let Err(error) = context.recorder.publish(&event, &tenant.object_ref(&())).await {
             tracing::warn!(tenant = %identity.path(), %error, "cannot publish an event");
         }
@@ -40,40 +73,17 @@ pub async fn report(tenant: &Tenant, identity: &Identity, status: TenantStatus, 
     Ok(true)
 }
 
-/// What a person should know: Ready and Stalled turning, and the block of ports, once it is there.
-fn events(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
-    let mut events = Vec::new();
-    let turned = |type_: &str| {
-        let of = |status: &TenantStatus| status.conditions.iter().find(|condition| condition.type_ == type_).cloned();
-        let (was, is) = (of(before), of(after));
-        let status = |condition: &Option<Condition>| condition.as_ref().map(|condition| condition.status.clone());
-        (status(&was) != status(&is)).then_some((was, is))
-    };
-    if let Some((_, Some(stalled))) = turned("Stalled") {
-        events.push(event(EventType::Warning, &stalled.reason, &stalled.message));
-    }
-    match turned("Ready") {
-        Some((_, Some(ready))) if ready.status == "True" => {
-            events.push(event(EventType::Normal, "Ready", &ready.message));
-        }
-        Some((Some(was), Some(ready))) if was.status == "True" => {
-            events.push(event(EventType::Warning, &ready.reason, &ready.message));
-        }
-        Some(_) | None => {}
-    }
-    if let (None, Some(ports)) = (&before.ports, &after.ports) {
-        let note = format!("ports {} to {} of pool {}", ports.ssh, ports.postgres, ports.pool);
-        events.push(event(EventType::Normal, "PortsAllocated", &note));
-    }
-    events
+fn claim(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> bool {
+    let window = windows::name_of(tenant);
+    let asker = Asker { uid: &identity.uid, window: &window, due_since: updates::due_since(tenant, now) };
+    context.fleet.claim(asker, &context.windows, updates::fleet_limit(&context.policy.feed()))
 }
 
-fn event(type_: EventType, reason: &str, note: &str) -> Event {
-    Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note.chars().take(1000).collect()),
-        action: "Reconcile".into(),
-        secondary: None,
+/// The window counts its tenants again.
+fn look_at_window(tenant: &Tenant, context: &Context) {
+    let window = windows::name_of(tenant);
+    if let Some((namespace, name)) = window.split_once('/') {
+        // The receiver lives as long as the controller.
+        let _ = context.trigger_window.send(ObjectRef::new(name).within(namespace));
     }
 }

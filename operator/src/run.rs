@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use crds::Tenant;
 use crds::tenant_status::Phase;
+use crds::{AgentPool, MaintenanceWindow, Tenant};
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Config as ControllerConfig, Controller};
@@ -15,7 +15,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config, ResourceExt};
-use plan::names::MANAGER;
+use plan::names::{Identity, MANAGER};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,22 +23,36 @@ use tokio_util::sync::CancellationToken;
 use crate::args::RunArgs;
 use crate::children::Children;
 use crate::claims::Claims;
+use crate::clock::{self, Setting};
 use crate::context::{Clouds, Context, Periods};
 use crate::error::chain;
+use crate::fleet::Fleet;
+use crate::inventory::{self, Readings};
 use crate::leader::{self, KubeLease, Leadership, Timing};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::pools::Pools;
 use crate::serve::{self, Health, Pulse};
+use crate::skew::Skew;
 use crate::teleport::Network;
-use crate::tenant;
+use crate::windows::{Changed, Windows, name_of};
+use crate::{agent_pool, maintenance_window, observe, tenant, updates};
 
 /// Name of the leader lease.
 const LEASE: &str = "tenant-operator";
 /// Events of one object that come this close together lead to one run.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// A window counts its tenants again at most this often, however fast they are written.
+const WINDOW_DEBOUNCE: Duration = Duration::from_secs(1);
+/// How often to look whose turn it is when nothing tells.
+const LINE_LOOK: Duration = Duration::from_secs(10);
+/// Changes of the line that come this close together are one.
+const LINE_PAUSE: Duration = Duration::from_millis(100);
 /// A runtime that has not come round for this long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
+/// Agent pools reconciled at the same time; a run is a comparison, and a write only when something changed.
+const POOLS_AT_ONCE: u16 = 8;
 /// How long running work may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -97,27 +111,40 @@ async fn work(
     health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let (trigger, triggered) = mpsc::unbounded_channel::<ObjectRef<DeserializeGuard<Tenant>>>();
+    let (trigger_pool, triggered_pools) = mpsc::unbounded_channel::<ObjectRef<DeserializeGuard<AgentPool>>>();
+    let (trigger_window, triggered_windows) = mpsc::unbounded_channel();
+    let (readings, requests) = Readings::new(args.inventory_interval);
+    let controller = Controller::new(Api::<DeserializeGuard<Tenant>>::all(client.clone()), watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(args.concurrency).debounce(DEBOUNCE));
+    let tenants = controller.store();
     let context = Arc::new(Context {
         namespace: args.namespace.clone(),
         policy: Policy::default(),
+        fleet_config_map: args.fleet_config_map.clone(),
+        windows: Windows::default(),
+        fleet: Fleet::default(),
+        trigger_window,
         claims: Claims::default(),
         children: Children::default(),
+        tenants: tenants.clone(),
+        pools: Pools::new(trigger_pool),
         clouds: Clouds::default(),
         teleport: Arc::new(Network::default()),
+        skew: Skew::default(),
+        readings: Arc::new(readings),
         memory: Memory::default(),
         metrics: Arc::clone(metrics),
         recorder: Recorder::new(
             client.clone(),
             Reporter { controller: MANAGER.into(), instance: Some(args.pod_name.clone()) },
         ),
-        periods: Periods { cloud: args.cloud_resync, inventory: args.inventory_interval },
+        periods: Periods { cloud: args.cloud_resync },
         leadership: Arc::clone(&leadership),
         client: client.clone(),
     });
-    let (trigger, triggered) = mpsc::unbounded_channel::<ObjectRef<DeserializeGuard<Tenant>>>();
-    let controller = Controller::new(Api::<DeserializeGuard<Tenant>>::all(client.clone()), watcher::Config::default())
-        .with_config(ControllerConfig::default().concurrency(args.concurrency).debounce(DEBOUNCE));
-    let tenants = controller.store();
+    metrics.set_clock_offset(clock::setting().offset);
+    context.fleet.follow(tenants.clone());
     let everyone = {
         let (tenants, trigger) = (tenants.clone(), trigger.clone());
         move || {
@@ -135,10 +162,29 @@ async fn work(
         Arc::clone(metrics),
         Arc::clone(health),
     );
-    caches.spawn(follow(policy, move |()| everyone()));
+    caches.spawn(follow(policy, {
+        let everyone = everyone.clone();
+        move |()| everyone()
+    }));
+    // What was decided by another time is decided again.
+    let skew = context.skew.follow(client.clone(), Arc::clone(metrics));
+    caches.spawn(follow(skew, {
+        let everyone = everyone.clone();
+        move |()| everyone()
+    }));
+    let told = Arc::clone(metrics);
+    caches.spawn(follow(clock::settings(), move |Setting { offset, skew }| {
+        tracing::warn!(offset = offset.num_seconds(), skew = skew.num_seconds(), "the test clock was set");
+        told.set_clock_offset(offset);
+        everyone();
+    }));
     let trigger_child = trigger.clone();
     caches.spawn(follow(context.children.follow(&client), move |tenant| drop(trigger_child.send(guarded(tenant)))));
     caches.spawn(follow_claims(Arc::clone(&context), trigger.clone()));
+    caches.spawn(follow_pools(Arc::clone(&context), trigger.clone()));
+    caches.spawn(read_inventories(Arc::clone(&context), requests, trigger.clone()));
+    caches.spawn(follow_windows(Arc::clone(&context), trigger.clone()));
+    caches.spawn(serve_line(Arc::clone(&context), trigger.clone()));
     caches.spawn(keep_count(tenants, Arc::clone(&context), health.watch("runtime", STUCK)));
     let filled = tokio::select! {
         () = synced(&context) => Ok(true),
@@ -151,6 +197,8 @@ async fn work(
         return filled.map(drop);
     }
     health.set_synced(true);
+    let pools = run_pools(Arc::clone(&context), triggered_pools, stop);
+    let windows = run_windows(Arc::clone(&context), triggered_windows, stop);
     let queue = Arc::clone(metrics);
     let controller = controller
         .reconcile_on(tokio_stream(triggered))
@@ -166,7 +214,7 @@ async fn work(
         });
     let ended = async {
         tokio::select! {
-            () = controller => Ok(()),
+            _ = futures::future::join3(controller, pools, windows) => Ok(()),
             died = caches.join_next() => bail!("a watch ended unexpectedly: {died:?}"),
             reason = leadership.lost() => bail!("the lead was lost: {reason}"),
         }
@@ -198,6 +246,105 @@ async fn follow_claims(context: Arc<Context>, trigger: Queue) {
     follow(context.claims.follow(context.leases()), |tenant| drop(trigger.send(guarded(tenant)))).await;
 }
 
+/// Follows the agent pools; a change concerns the Tenants that they name.
+async fn follow_pools(context: Arc<Context>, trigger: Queue) {
+    follow(context.pools.follow(&context.client), |tenant| drop(trigger.send(guarded(tenant)))).await;
+}
+
+/// Follows the maintenance windows; a change concerns their tenants, and so does one of a namespace's labels.
+async fn follow_windows(context: Arc<Context>, trigger: Queue) {
+    let tell = |changed| {
+        for tenant in context.tenants.state() {
+            let Ok(found) = &tenant.0 else { continue };
+            let concerned = match &changed {
+                Changed::Window(window) => name_of(found) == *window,
+                Changed::Namespace(namespace) => found.namespace().as_ref() == Some(namespace),
+            };
+            if concerned {
+                let _ = trigger.send(named(&tenant));
+            }
+        }
+    };
+    follow(context.windows.follow(&context.client), tell).await;
+}
+
+/// Wakes those whose turn it is, when a place became free or somebody left the line.
+async fn serve_line(context: Arc<Context>, trigger: Queue) {
+    loop {
+        // Now and then also unasked: a change that was not seen here only delays.
+        let _ = tokio::time::timeout(LINE_LOOK, context.fleet.wait()).await;
+        let limit = updates::fleet_limit(&context.policy.feed());
+        for tenant in context.fleet.next(&context.windows, limit) {
+            let _ = trigger.send(guarded(tenant));
+        }
+        // Changes that come close together are one.
+        tokio::time::sleep(LINE_PAUSE).await;
+    }
+}
+
+/// Reconciles the maintenance windows until it is stopped.
+async fn run_windows(
+    context: Arc<Context>,
+    triggered: mpsc::UnboundedReceiver<ObjectRef<DeserializeGuard<MaintenanceWindow>>>,
+    stop: &CancellationToken,
+) {
+    let api = Api::<DeserializeGuard<MaintenanceWindow>>::all(context.client.clone());
+    let metrics = Arc::clone(&context.metrics);
+    Controller::new(api, watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(POOLS_AT_ONCE).debounce(WINDOW_DEBOUNCE))
+        .reconcile_on(tokio_stream(triggered))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(
+            maintenance_window::reconcile,
+            |window, error, context| maintenance_window::delay(&window, error, &context),
+            context,
+        )
+        .for_each(|outcome| {
+            if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = outcome {
+                metrics.queue_failed();
+                tracing::warn!(error = %chain(&error), "the queue of maintenance windows");
+            }
+            futures::future::ready(())
+        })
+        .await;
+}
+
+/// Reads inventories that runs ask for; a Tenant whose inventory was read is run again.
+async fn read_inventories(
+    context: Arc<Context>,
+    requests: mpsc::UnboundedReceiver<inventory::Request>,
+    trigger: Queue,
+) {
+    let tell = |tenant: &Identity, outcome| {
+        observe::note_reading(&context, tenant, outcome);
+        drop(trigger.send(ObjectRef::new(&tenant.slug).within(&tenant.namespace)));
+    };
+    inventory::work(&context.readings, requests, Arc::clone(&context.teleport), tell).await;
+}
+
+/// Reconciles the agent pools until it is stopped.
+async fn run_pools(
+    context: Arc<Context>,
+    triggered: mpsc::UnboundedReceiver<ObjectRef<DeserializeGuard<AgentPool>>>,
+    stop: &CancellationToken,
+) {
+    let api = Api::<DeserializeGuard<AgentPool>>::all(context.client.clone());
+    let metrics = Arc::clone(&context.metrics);
+    Controller::new(api, watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(POOLS_AT_ONCE).debounce(DEBOUNCE))
+        .reconcile_on(tokio_stream(triggered))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(agent_pool::reconcile, |pool, error, context| agent_pool::delay(&pool, error, &context), context)
+        .for_each(|outcome| {
+            if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) = outcome {
+                metrics.queue_failed();
+                tracing::warn!(error = %chain(&error), "the queue of agent pools");
+            }
+            futures::future::ready(())
+        })
+        .await;
+}
+
 /// Keeps the number of tenants by phase, and the memory free of those that are gone.
 async fn keep_count(tenants: reflector::Store<DeserializeGuard<Tenant>>, context: Arc<Context>, pulse: Pulse) {
     let mut interval = tokio::time::interval(Duration::from_secs(5));
@@ -211,7 +358,11 @@ async fn keep_count(tenants: reflector::Store<DeserializeGuard<Tenant>>, context
             *phases.entry(phase.word()).or_insert(0) += 1;
         }
         context.metrics.set_tenants(&phases);
-        context.memory.retain(&known.iter().filter_map(|tenant| tenant.uid()).collect());
+        let uids = known.iter().filter_map(|tenant| tenant.uid()).collect();
+        context.memory.retain(&uids);
+        context.readings.retain(&uids);
+        context.pools.retain(&uids);
+        context.fleet.retain(&uids);
     }
 }
 
@@ -231,7 +382,7 @@ fn guarded(tenant: ObjectRef<Tenant>) -> ObjectRef<DeserializeGuard<Tenant>> {
 /// Waits until everything that a plan rests on was listed once.
 async fn synced(context: &Context) {
     let mut interval = tokio::time::interval(Duration::from_millis(50));
-    while !(context.policy.is_loaded() && context.claims.is_synced() && context.children.is_synced()) {
+    while !(context.is_synced()) {
         interval.tick().await;
     }
 }

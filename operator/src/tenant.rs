@@ -12,14 +12,18 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use plan::Plan;
+use plan::agents::Recall;
 use plan::names::Identity;
-use plan::observed::{Observed, StageName};
+use plan::observed::{Observed, Source, StageName};
+use plan::step::Step;
 
 use crate::apply::apply;
+use crate::clock;
 use crate::context::Context;
 use crate::error::{Class, Error, Result, chain};
-use crate::observe::{identity, observe, read_needed};
+use crate::observe::{self, identity, observe, read_needed};
 use crate::report::report;
+use crate::updates;
 
 /// A whole run takes no longer; every call in it has a shorter bound of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -70,13 +74,15 @@ async fn tell_invalid(object: &ObjectReference, invalid: &InvalidObject, context
 }
 
 async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
-    let now = Utc::now();
+    let now = clock::now();
     let identity = identity(tenant);
     let mut observed = observe(tenant, context, now).await;
     let plan = plan(&mut observed, context).await;
     let mut tenant = tenant.clone();
+    context.pools.see(&identity, plan.agents.clone());
     let applied = apply(&mut tenant, &identity, &plan.steps, context, now).await;
-    let reported = report(&tenant, &identity, plan.status.clone(), context).await;
+    let reported = report(&tenant, &identity, plan.status.clone(), context, now).await;
+    settle_reading(&plan, &identity, context);
     applied.map_err(|(_, error)| error)?;
     let written = reported?;
     context.memory.reset_attempts(&identity.uid);
@@ -93,11 +99,37 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
         read_needed(observed, &plan.needs, context).await;
         plan = plan::tenant(observed);
     }
+    // A hop that is about to touch what runs: everything that the gate looks at is read once more, and nothing starts
+    // while that cannot be done.
+    if plan.look {
+        let identity = identity(&observed.tenant);
+        match updates::look(&observed.tenant, &identity, context, &observed.updates).await {
+            Ok(live) => {
+                context.memory.succeeded(&identity.uid, (StageName::Update, Source::Read));
+                observed.updates = live;
+                plan = plan::tenant(observed);
+            }
+            Err(error) => {
+                let row = (StageName::Update, Source::Read);
+                observe::failed(context, &identity, row, error.class(), chain(&error), observed.now);
+            }
+        }
+    }
     // The cloud is read again while something is done or awaited there; else its reading is good for its period.
     if plan.open == Some(StageName::Cloud) {
         context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default());
     }
     plan
+}
+
+/// What a reading says of vanished agents is written down: the next one may take its place.
+fn settle_reading(plan: &Plan, identity: &Identity, context: &Context) {
+    let open = plan.steps.iter().any(|(_, step)| matches!(step, Step::RememberAgents { .. }));
+    if let Some(view) = plan.agents.as_ref().filter(|view| !open && view.recall == Recall::Loaded)
+        && let Some(read_at) = view.reading
+    {
+        context.readings.settle(&identity.uid, read_at);
+    }
 }
 
 /// When to look again: soon after doing something, else at the plan's word or when a reading is due. While nothing changes
@@ -109,10 +141,9 @@ fn next_run(plan: &Plan, written: bool, identity: &Identity, context: &Context, 
     if !plan.steps.is_empty() {
         return Action::requeue(AGAIN * factor);
     }
-    let until = |instant: DateTime<Utc>| (instant - now).to_std().unwrap_or_default();
-    let cloud = context.memory.cloud_due(&identity.uid).map(until);
-    let read_at = context.memory.inventory(&identity.uid).map(|inventory| inventory.read_at);
-    let inventory = read_at.map(|read_at| until(read_at + context.periods.inventory));
+    let cloud = context.memory.cloud_due(&identity.uid).map(|due| due - clock::wall());
+    let inventory = context.readings.due(&identity.uid).map(|due| due - now);
+    let [cloud, inventory] = [cloud, inventory].map(|due| due.map(|due| due.to_std().unwrap_or_default()));
     let wake = plan.wake.and_then(|wake| wake.to_std().ok());
     match [cloud, inventory, wake].into_iter().flatten().min() {
         // A reading that stays overdue could not be made: not at full speed either.

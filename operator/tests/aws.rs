@@ -5,6 +5,8 @@
 
 #[path = "aws/account.rs"]
 mod account;
+#[path = "aws/backups.rs"]
+mod backups;
 #[path = "aws/failures.rs"]
 mod failures;
 

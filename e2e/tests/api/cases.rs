@@ -8,97 +8,112 @@ use super::report::Report;
 use super::tables::{self, Case, How};
 
 const NAMESPACE: &str = "cases";
-const PATH: &str = "/apis/tenancy.dev/v1alpha1/namespaces/cases/tenants";
+const TENANTS: Kind = Kind { path: "/apis/tenancy.dev/v1alpha1/namespaces/cases/tenants", smallest: tables::smallest };
+const WINDOWS: Kind =
+    Kind { path: "/apis/tenancy.dev/v1alpha1/namespaces/cases/maintenancewindows", smallest: tables::smallest_window };
 /// Strict, as kubectl asks for by default; the manager is the one of a GitOps tool.
 const STRICT: &str = "fieldManager=gitops&fieldValidation=Strict";
+
+/// What the cases of a table change.
+struct Kind {
+    path: &'static str,
+    /// The smallest valid object of a namespace and a name.
+    smallest: fn(&str, &str) -> Value,
+}
 
 /// Returns how many refusals were tried.
 pub async fn check(bed: &Bed, report: &mut Report) -> usize {
     report.add("namespace of the cases", bed.create_namespace(NAMESPACE, json!({})).await);
-    let creates = tables::read(include_str!("creates.yaml"));
-    for case in &creates {
-        report.add(format!("refuse {}", case.name), refused_create(bed, case).await);
+    let mut refusals = 0;
+    for (kind, table) in [(&TENANTS, include_str!("creates.yaml")), (&WINDOWS, include_str!("windows.yaml"))] {
+        for case in &tables::read(table) {
+            report.add(format!("refuse {}", case.name), refused_create(bed, kind, case).await);
+            refusals += 1;
+        }
     }
-    let updates = tables::read(include_str!("updates.yaml"));
-    for (number, case) in updates.iter().enumerate() {
-        report.add(format!("refuse {}", case.name), refused_update(bed, case, number).await);
+    for (number, case) in tables::read(include_str!("updates.yaml")).iter().enumerate() {
+        report.add(format!("refuse {}", case.name), refused_update(bed, &TENANTS, case, number).await);
+        refusals += 1;
     }
-    for (number, case) in tables::read(include_str!("accepted.yaml")).iter().enumerate() {
-        report.add(format!("accept {}", case.name), accepted(bed, case, number).await);
+    for (kind, table) in [(&TENANTS, include_str!("accepted.yaml")), (&WINDOWS, include_str!("accepted-windows.yaml"))]
+    {
+        for (number, case) in tables::read(table).iter().enumerate() {
+            report.add(format!("accept {}", case.name), accepted(bed, kind, case, number).await);
+        }
     }
-    creates.len() + updates.len()
+    refusals
 }
 
-async fn refused_create(bed: &Bed, case: &Case) -> anyhow::Result<()> {
-    let mut tenant = tables::smallest(NAMESPACE, "refused");
-    change(&mut tenant, case);
+async fn refused_create(bed: &Bed, kind: &Kind, case: &Case) -> anyhow::Result<()> {
+    let mut object = (kind.smallest)(NAMESPACE, "refused");
+    change(&mut object, case);
     // A dry run passes everything that a create passes, and leaves nothing behind when it is not refused.
-    let answer = bed.post(&format!("{PATH}?dryRun=All&{STRICT}"), &tenant).await?;
+    let answer = bed.post(&format!("{}?dryRun=All&{STRICT}", kind.path), &object).await?;
     names_field_and_remedy(&answer, case)
 }
 
-async fn refused_update(bed: &Bed, case: &Case, number: usize) -> anyhow::Result<()> {
+async fn refused_update(bed: &Bed, kind: &Kind, case: &Case, number: usize) -> anyhow::Result<()> {
     let name = format!("update-{number}");
-    let stored = create(bed, &name, &case.from).await?;
-    let answer = update(bed, case, &name, stored.clone()).await?;
+    let stored = create(bed, kind, &name, &case.from).await?;
+    let answer = update(bed, kind, case, &name, stored.clone()).await?;
     names_field_and_remedy(&answer, case)?;
-    let after = bed.get(&format!("{PATH}/{name}")).await?.success()?;
+    let after = bed.get(&format!("{}/{name}", kind.path)).await?.success()?;
     ensure!(after["spec"] == stored["spec"], "the refused update changed the spec to {}", after["spec"]);
     Ok(())
 }
 
-async fn accepted(bed: &Bed, case: &Case, number: usize) -> anyhow::Result<()> {
+async fn accepted(bed: &Bed, kind: &Kind, case: &Case, number: usize) -> anyhow::Result<()> {
     let name = format!("accepted-{number}");
-    let tenant = if case.how.is_some() {
-        let stored = create(bed, &name, &case.from).await?;
-        update(bed, case, &name, stored).await?
+    let answer = if case.how.is_some() {
+        let stored = create(bed, kind, &name, &case.from).await?;
+        update(bed, kind, case, &name, stored).await?
     } else {
-        let mut tenant = tables::smallest(NAMESPACE, &name);
-        change(&mut tenant, case);
-        bed.post(&format!("{PATH}?{STRICT}"), &tenant).await?
+        let mut object = (kind.smallest)(NAMESPACE, &name);
+        change(&mut object, case);
+        bed.post(&format!("{}?{STRICT}", kind.path), &object).await?
     };
-    ensure!(tenant.warnings.is_empty(), "the server warns: {:?}", tenant.warnings);
-    let tenant = tenant.success()?;
-    ensure!(tables::contains(&tenant, &case.stored), "stored is {}, not {}", tenant["spec"], case.stored["spec"]);
+    ensure!(answer.warnings.is_empty(), "the server warns: {:?}", answer.warnings);
+    let stored = answer.success()?;
+    ensure!(tables::contains(&stored, &case.stored), "stored is {}, not {}", stored["spec"], case.stored["spec"]);
     for path in &case.absent {
-        ensure!(tables::find(&tenant, path).is_none(), "{path} is stored: {}", tenant["spec"]);
+        ensure!(tables::find(&stored, path).is_none(), "{path} is stored: {}", stored["spec"]);
     }
     Ok(())
 }
 
-/// Creates the tenant of an update case by server-side apply, so that leaving a field out of the next apply removes it.
-async fn create(bed: &Bed, name: &str, from: &Value) -> anyhow::Result<Value> {
-    let mut tenant = tables::smallest(NAMESPACE, name);
-    tables::merge(&mut tenant, from);
-    bed.patch(&format!("{PATH}/{name}?{STRICT}&force=true"), "application/apply-patch+yaml", &tenant)
+/// Creates the object of an update case by server-side apply, so that leaving a field out of the next apply removes it.
+async fn create(bed: &Bed, kind: &Kind, name: &str, from: &Value) -> anyhow::Result<Value> {
+    let mut object = (kind.smallest)(NAMESPACE, name);
+    tables::merge(&mut object, from);
+    bed.patch(&format!("{}/{name}?{STRICT}&force=true", kind.path), "application/apply-patch+yaml", &object)
         .await?
         .success()
-        .context("the tenant before the update")
+        .context("the object before the update")
 }
 
-async fn update(bed: &Bed, case: &Case, name: &str, stored: Value) -> anyhow::Result<Answer> {
-    let path = format!("{PATH}/{name}?{STRICT}");
+async fn update(bed: &Bed, kind: &Kind, case: &Case, name: &str, stored: Value) -> anyhow::Result<Answer> {
+    let path = format!("{}/{name}?{STRICT}", kind.path);
     match case.how {
         Some(How::Put) => {
-            let mut tenant = stored;
-            change(&mut tenant, case);
-            bed.put(&path, &tenant).await
+            let mut object = stored;
+            change(&mut object, case);
+            bed.put(&path, &object).await
         }
         Some(How::Merge) => bed.patch(&path, "application/merge-patch+json", &case.set).await,
         Some(How::Apply) => {
-            let mut tenant = tables::smallest(NAMESPACE, name);
-            tables::merge(&mut tenant, &case.from);
-            change(&mut tenant, case);
-            bed.patch(&format!("{path}&force=true"), "application/apply-patch+yaml", &tenant).await
+            let mut object = (kind.smallest)(NAMESPACE, name);
+            tables::merge(&mut object, &case.from);
+            change(&mut object, case);
+            bed.patch(&format!("{path}&force=true"), "application/apply-patch+yaml", &object).await
         }
         None => bail!("the case does not say how"),
     }
 }
 
-fn change(tenant: &mut Value, case: &Case) {
-    tables::merge(tenant, &case.set);
+fn change(object: &mut Value, case: &Case) {
+    tables::merge(object, &case.set);
     for path in &case.unset {
-        tables::remove(tenant, path);
+        tables::remove(object, path);
     }
 }
 

@@ -1,20 +1,20 @@
-//! Reads the tables of cases and makes tenants out of them. Knows YAML and JSON, and no server.
+//! Reads the tables of cases and makes objects out of them. Knows YAML and JSON, and no server.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A tenant that must be refused or accepted, or a change to one.
+/// An object that must be refused or accepted, or a change to one.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What the case is about; unique in its table.
     pub name: String,
-    /// For updates: what the tenant is created with.
+    /// For updates: what the object is created with.
     #[serde(default)]
     pub from: Value,
     /// For updates: the kind of request.
     pub how: Option<How>,
-    /// Merged into the tenant as it stands.
+    /// Merged into the object as it stands.
     #[serde(default)]
     pub set: Value,
     /// Paths to remove.
@@ -58,6 +58,16 @@ pub fn smallest(namespace: &str, name: &str) -> Value {
         "kind": "Tenant",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"domain": "acme.example.com", "edition": "Community", "version": "18.1.0", "region": "us-west-2"},
+    })
+}
+
+/// The smallest valid maintenance window.
+pub fn smallest_window(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "tenancy.dev/v1alpha1",
+        "kind": "MaintenanceWindow",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"timeZone": "UTC", "windows": [{"days": ["Sun"], "start": "02:00", "duration": "3h"}]},
     })
 }
 
@@ -122,7 +132,9 @@ fn every_case_of_the_tables_can_fail() {
     for (refusals, table) in [
         (true, include_str!("creates.yaml")),
         (true, include_str!("updates.yaml")),
+        (true, include_str!("windows.yaml")),
         (false, include_str!("accepted.yaml")),
+        (false, include_str!("accepted-windows.yaml")),
     ] {
         let cases = read(table);
         let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use e2e::testbed::{TestBed, wait_until};
 use serde_json::{Value, json};
-use teleport_standin::Agent;
 
 use super::manifest::{apply_ready, tenant};
 
@@ -21,20 +20,14 @@ pub async fn are_counted(bed: &TestBed) -> anyhow::Result<()> {
     let found = apply_ready(bed, &observed()).await?;
     let counts = found.status.and_then(|status| status.agents).context("a Ready tenant has no counts")?;
     ensure!(counts.total == 0, "there are {} agents before there are any", counts.total);
-    let agent = |number: usize, version: &str| Agent {
-        id: format!("00000000-0000-4000-8000-00000000000{number}"),
-        hostname: format!("host-{number}"),
-        version: version.to_owned(),
-        services: vec!["Node".to_owned()],
-        ..Agent::default()
-    };
-    bed.world().set_agents(DOMAIN, vec![agent(1, "18.1.0"), agent(2, "17.5.2"), agent(3, "weird")]);
+    let node: &[&str] = &["Node"];
+    bed.agents(DOMAIN, &[("host-1", "18.1.0", node), ("host-2", "17.5.2", node), ("host-3", "weird", node)]);
     let wanted = json!({
-        "total": 3, "behind": 2, "oldest": "17.5.2",
+        "total": 3, "behind": 2, "remembered": 0, "oldest": "17.5.2",
         "majors": [{"major": 18, "count": 1}, {"major": 17, "count": 1}],
     });
-    // Twice the interval in which the inventory is read.
-    wait_until("the agents to be counted", Duration::from_secs(20), || async {
+    // Twice the longest time between two readings while nothing changes.
+    wait_until("the agents to be counted", Duration::from_secs(40), || async {
         let status = bed.tenants("agents").get("agents").await?.status.context("no status")?;
         let counts = serde_json::to_value(status.agents)?;
         if counts == wanted { Ok(Some(())) } else { bail!("they are {counts}") }
@@ -45,7 +38,7 @@ pub async fn are_counted(bed: &TestBed) -> anyhow::Result<()> {
         columns(&printed, &["NAME", "READY", "VERSION", "AGENTS", "BEHIND"])? == ["agents", "True", "18.1.0", "3", "2"],
         "{printed}"
     );
-    bed.world().set_agents(DOMAIN, Vec::new());
+    bed.agents(DOMAIN, &[]);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ pub async fn answer(bed: &TestBed) -> anyhow::Result<()> {
         let lines = metrics(address).await?;
         leaders += lines.get("tenant_operator_leader").copied().context("no metric of the lead")? as usize;
         ensure!(lines.contains_key("tenant_operator_policy_valid"), "no metric of the fleet policy");
+        ensure!(lines.contains_key("tenant_operator_feed_valid"), "no metric of the release feed");
     }
     ensure!(leaders == 1, "{leaders} processes say that they lead");
     Ok(())

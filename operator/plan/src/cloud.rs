@@ -1,5 +1,6 @@
 //! The tenant's cloud resources: what they look like, what they should look like, and the steps between.
 
+pub mod backup;
 pub mod facts;
 pub mod stage;
 pub mod step;

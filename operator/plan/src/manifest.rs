@@ -6,12 +6,14 @@ pub mod bootstrap;
 pub mod config;
 pub mod mount;
 pub mod pod;
+pub mod preflight;
 pub mod proxy;
 pub mod service;
 
 use crds::tenant_status::Ports;
 
 use crate::cloud::CloudNames;
+use crate::feed::Feed;
 use crate::fleet::Installation;
 use crate::keys::Authorities;
 use crate::names::{self, Identity};
@@ -28,6 +30,8 @@ pub struct Inputs<'a> {
     pub wanted: &'a Wanted,
     /// What the platform team decided.
     pub installation: &'a Installation,
+    /// The release feed, which may know an image by its digest.
+    pub feed: Option<&'a Feed>,
     /// Names of the cloud resources.
     pub cloud: &'a CloudNames,
     /// The port block, for tenants that have one.

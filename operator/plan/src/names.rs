@@ -20,6 +20,8 @@ pub const APPLIED: &str = "tenancy.dev/applied";
 pub const TAG_INSTALLATION: &str = "tenancy.dev/installation";
 /// Cloud tag: for which tenant.
 pub const TAG_TENANT: &str = "tenancy.dev/tenant-id";
+/// Label on a Tenant: the wave in which it gets a release, `1` to `3`.
+pub const WAVE: &str = "tenancy.dev/wave";
 /// Who applies objects (server-side apply), and the value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "tenant-operator";
 
@@ -106,9 +108,19 @@ impl Identity {
         format!("{}-web", self.slug)
     }
 
+    /// Name of the ConfigMap in which vanished agents are remembered.
+    pub fn agents(&self) -> String {
+        format!("{}-agents", self.slug)
+    }
+
     /// Name of an immutable object with this content.
     pub fn hashed(&self, component: Component, content: &str) -> String {
         format!("{}-{}-{}", self.slug, component.label(), &digest(content.as_bytes())[..10])
+    }
+
+    /// Name of the Job that checks a configuration; the content is all that it is made from.
+    pub fn preflight(&self, content: &str) -> String {
+        format!("{}-preflight-{}", self.slug, &digest(content.as_bytes())[..10])
     }
 
     /// Labels of everything that belongs to the tenant.
@@ -128,6 +140,13 @@ impl Identity {
     pub fn component_labels(&self, component: Component) -> BTreeMap<String, String> {
         let mut labels = self.labels();
         labels.insert("app.kubernetes.io/component".into(), component.label().into());
+        labels
+    }
+
+    /// Labels of the Job that checks a configuration, and of its pod, which no selector of a component must find.
+    pub fn preflight_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert("app.kubernetes.io/component".into(), "preflight".into());
         labels
     }
 
@@ -198,6 +217,8 @@ mod tests {
             identity.proxy_deployment(),
             identity.hashed(Component::Proxy, "x"),
             identity.authorities(),
+            identity.preflight("x"),
+            identity.agents(),
         ] {
             assert!(name.len() <= 63, "{name}");
         }

@@ -23,6 +23,8 @@ pub enum Kind {
     Service,
     /// apps/v1 Deployment.
     Deployment,
+    /// batch/v1 Job.
+    Job,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.

@@ -3,23 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use serde_json::Value;
 
+use crate::agents::{Inventory, Pool, Stored};
 use crate::claims::Claim;
 use crate::cloud::CloudFacts;
 use crate::fact::Fact;
 use crate::fleet::Installation;
 use crate::keys::{Authorities, CertificateFacts};
 use crate::object::Ref;
-use crate::teleport::{AuthPing, Instance, WebPing};
+use crate::teleport::{AuthPing, WebPing};
+use crate::updates::Updates;
 
 /// What was observed of one tenant and its surroundings.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// The one time of this run.
+    /// The one time of this run, by which everything is decided but what `wall` is for.
     pub now: DateTime<Utc>,
+    /// The real time of this run: others judge certificates by their own clocks, so their age is told by this. It
+    /// differs from `now` only where tests have moved that.
+    pub wall: DateTime<Utc>,
+    /// By how many whole seconds our clock is ahead of the API server's.
+    pub clock_skew: Fact<TimeDelta>,
     /// Version of this operator.
     pub operator_version: String,
     /// The Tenant with its last status.
@@ -36,6 +43,12 @@ pub struct Observed {
     pub secrets: Secrets,
     /// What the processes say.
     pub teleport: Processes,
+    /// What updates depend on.
+    pub updates: Updates,
+    /// The AgentPools that name this tenant.
+    pub pools: Fact<Vec<Pool>>,
+    /// What is remembered of agents that may have vanished.
+    pub memory: Fact<Stored>,
     /// Failures that last.
     pub failures: BTreeMap<(StageName, Source), Failure>,
 }
@@ -66,6 +79,8 @@ pub enum StageName {
     Proxy,
     /// The inventory.
     Agents,
+    /// What is due, and the hop that runs.
+    Update,
 }
 
 /// The kind of a failure decides when it shows.
@@ -154,13 +169,4 @@ pub struct Processes {
     pub web: Fact<WebPing>,
     /// The last complete reading of the inventory.
     pub inventory: Option<Arc<Inventory>>,
-}
-
-/// A complete reading of the inventory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inventory {
-    /// When it was read, by our clock.
-    pub read_at: DateTime<Utc>,
-    /// All instances, Auth and Proxy included.
-    pub instances: Vec<Instance>,
 }

@@ -30,7 +30,7 @@ pub fn plan(observed: &Observed, tenant: &Identity) -> Plan {
     let mut needs = Vec::new();
     if !observed.tenant.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         // Ours is gone: what still holds the object is somebody else's.
-        return Plan { steps: Vec::new(), status, wake: None, needs, open: Some(StageName::Identity) };
+        return Plan { status, needs, open: Some(StageName::Identity), ..Plan::default() };
     }
     let deployments = [tenant.proxy_deployment(), tenant.auth_deployment(0), tenant.auth_deployment(1)];
     for name in deployments {
@@ -94,6 +94,7 @@ pub fn plan(observed: &Observed, tenant: &Identity) -> Plan {
         wake: (!waiting.is_empty()).then_some(POLL),
         needs,
         open: Some(StageName::Identity),
+        ..Plan::default()
     }
 }
 

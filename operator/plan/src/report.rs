@@ -1,15 +1,18 @@
 //! From stages to a plan and a status: the steps of the first stage that is not settled, the conditions of all. The
 //! transition time of a condition moves only with its status; equal apart from time is equal.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use crds::tenant_status::{Phase, TenantStatus};
 use crds::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crds::update_status::Update;
+
+use crate::availability;
 use crate::observed::{Failure, FailureKind, Observed, StageName};
-use crate::stage::update::Template;
 use crate::stage::{Answer, RETRY, Scope, Stage, Stall, Verdict, auth, proxy};
 use crate::step::Plan;
+use crate::version::Version;
 
 /// How long a failure may last before it turns a condition.
 const PATIENCE: TimeDelta = TimeDelta::minutes(5);
@@ -21,12 +24,13 @@ pub fn assemble(
     scope: &Scope<'_>,
     leaving: bool,
     stages: Vec<(StageName, Stage)>,
-    template: &Template,
+    running: &Version,
+    look: bool,
     mut status: TenantStatus,
 ) -> Plan {
     let observed = scope.observed;
-    let mut plan =
-        Plan { steps: Vec::new(), status: TenantStatus::default(), wake: None, needs: Vec::new(), open: None };
+    let before = observed.tenant.status.clone().unwrap_or_default();
+    let mut plan = Plan { look, ..Plan::default() };
     let mut stalled = leaving.then(|| Stall {
         reason: Reason::DeletionProtection,
         message: "spec.deletionProtection is true, so the deletion is not carried out and the tenant keeps running: set it to false to let the deletion go on".into(),
@@ -55,30 +59,36 @@ pub fn assemble(
             }
         }
     }
-    for verdict in template.verdicts() {
-        set(&mut status.conditions, observed, verdict);
-    }
     plan.open = open.as_ref().map(|open| open.name);
     let holds =
         |condition| status.conditions.iter().any(|found| found.type_ == name_of(condition) && found.status == "True");
     let available = holds(ConditionType::AuthAvailable) && holds(ConditionType::ProxyAvailable);
     let ((auth_ready, auth_wanted), (proxy_ready, proxy_wanted)) = (auth::pods(scope), proxy::pods(scope));
     let whole = auth_ready >= auth_wanted && proxy_ready >= proxy_wanted;
-    let summary = shielded_summary(observed, summary(template, open.as_ref(), stalled.as_ref(), available && whole));
+    let halted = status.update.as_ref().is_some_and(|update| update.halted_at.is_some());
+    if halted && stalled.is_none() {
+        stalled = status.update.as_ref().map(halt);
+    }
+    // Before and after a hop everything is as the spec asks; within one it is enough that users can work.
+    let hops = status.update.is_some() || before.update.is_some();
+    let state = State { open: open.as_ref(), stalled: stalled.as_ref(), serves: available && whole, hops, available };
+    let summary = shielded_summary(observed, summary(running, &status, &state));
     let ready = summary.answer == Answer::True;
-    if open.is_none() && ready {
-        status.version = Some(template.version().to_string());
+    if open.is_none() && ready && !hops {
+        status.version = Some(running.to_string());
         status.reconciled_by = Some(observed.operator_version.clone());
     }
     let was_ready = status.version.is_some();
     status.phase = Some(match (&stalled, ready, was_ready) {
+        (None, ..) if hops => Phase::Updating,
         (_, true, _) => Phase::Ready,
         (Some(_), false, false) => Phase::Pending,
         (None, false, false) => Phase::Provisioning,
         (_, false, true) => Phase::Degraded,
     });
+    status.availability = availability::account(&before, available, observed.now);
     status.observed_generation = observed.tenant.metadata.generation;
-    set(&mut status.conditions, observed, availability(available));
+    set(&mut status.conditions, observed, serving(available));
     set(&mut status.conditions, observed, summary.clone());
     if ready || stalled.is_some() {
         clear(&mut status.conditions, ConditionType::Reconciling);
@@ -116,7 +126,7 @@ pub fn refused(observed: &Observed, stalled: Stall) -> Plan {
     );
     clear(&mut status.conditions, ConditionType::Reconciling);
     stall(&mut status, observed, Some(stalled));
-    Plan { steps: Vec::new(), status, wake: Some(RETRY), needs: Vec::new(), open: Some(StageName::Identity) }
+    Plan { status, wake: Some(RETRY), open: Some(StageName::Identity), ..Plan::default() }
 }
 
 fn stall(status: &mut TenantStatus, observed: &Observed, stalled: Option<Stall>) {
@@ -129,7 +139,7 @@ fn stall(status: &mut TenantStatus, observed: &Observed, stalled: Option<Stall>)
     }
 }
 
-fn availability(available: bool) -> Verdict {
+fn serving(available: bool) -> Verdict {
     Verdict {
         condition: ConditionType::Available,
         answer: if available { Answer::True } else { Answer::False },
@@ -138,23 +148,49 @@ fn availability(available: bool) -> Verdict {
     }
 }
 
-fn summary(template: &Template, open: Option<&Open>, stalled: Option<&Stall>, serves: bool) -> Verdict {
+/// A hop that takes longer than it may, and cannot go back.
+fn halt(update: &Update) -> Stall {
+    let way_back = match &update.recovery_point {
+        Some(arn) => format!("; its recovery point is {arn}"),
+        None => String::new(),
+    };
+    let message = format!(
+        "the {:?} from {} to {} has not come through in time and cannot go back: mend what the other conditions name, or let another release of this major take its place by spec.version or the release feed{way_back}",
+        update.kind, update.from, update.to
+    );
+    Stall { reason: Reason::HopHalted, message }
+}
+
+/// What the summary is made from.
+struct State<'a> {
+    open: Option<&'a Open>,
+    stalled: Option<&'a Stall>,
+    /// All pods are ready, and answer.
+    serves: bool,
+    /// A hop runs, or has just ended.
+    hops: bool,
+    /// Users can log in.
+    available: bool,
+}
+
+fn summary(running: &Version, status: &TenantStatus, state: &State<'_>) -> Verdict {
     let verdict = |answer, reason, message| Verdict { condition: ConditionType::Ready, answer, reason, message };
-    match (stalled, open, template.next()) {
+    match (state.stalled, state.open, &status.next) {
         (Some(stall), ..) => verdict(Answer::False, stall.reason, stall.message.clone()),
+        (None, ..) if state.hops && state.available => {
+            verdict(Answer::True, Reason::HopRunning, "users can work while a change runs".into())
+        }
         (None, Some(Open { name, progress, unread: true }), _) => {
             verdict(Answer::Unknown, Reason::Retrying, format!("{name:?}: {progress}"))
         }
         (None, Some(Open { name, progress, unread: false }), _) => {
             verdict(Answer::False, Reason::InProgress, format!("{name:?}: {progress}"))
         }
-        (None, None, _) if !serves => verdict(Answer::False, Reason::PodsNotReady, "not all pods are ready".into()),
+        (None, None, _) if !state.serves => {
+            verdict(Answer::False, Reason::PodsNotReady, "not all pods are ready".into())
+        }
         (None, None, Some(next)) => {
-            let message = format!(
-                "everything is as the spec asks at version {}; {} is due and waits",
-                template.version(),
-                next.to
-            );
+            let message = format!("everything is as the spec asks at version {running}; {} is next and waits", next.to);
             verdict(Answer::True, Reason::AsSpecified, message)
         }
         (None, None, None) => verdict(Answer::True, Reason::AsSpecified, "everything is as the spec asks".into()),
@@ -253,8 +289,13 @@ pub fn clear(conditions: &mut Vec<Condition>, condition: ConditionType) {
     conditions.retain(|found| found.type_ != name_of(condition));
 }
 
-/// Sets a condition; its transition time moves only with its status.
+/// Sets a condition of a tenant; its transition time moves only with its status.
 pub fn set(conditions: &mut Vec<Condition>, observed: &Observed, verdict: Verdict) {
+    record(conditions, observed.tenant.metadata.generation, observed.now, verdict);
+}
+
+/// Sets a condition of any object; its transition time moves only with its status.
+pub fn record(conditions: &mut Vec<Condition>, generation: Option<i64>, now: DateTime<Utc>, verdict: Verdict) {
     let Verdict { condition, answer, reason, message } = verdict;
     let type_ = name_of(condition);
     let status = match answer {
@@ -265,14 +306,14 @@ pub fn set(conditions: &mut Vec<Condition>, observed: &Observed, verdict: Verdic
     let before = conditions.iter().position(|found| found.type_ == type_);
     let last_transition_time = match before.map(|index| &conditions[index]) {
         Some(found) if found.status == status => found.last_transition_time.clone(),
-        Some(_) | None => Time(crate::clock::to_jiff(observed.now)),
+        Some(_) | None => Time(crate::clock::to_jiff(now)),
     };
     let condition = Condition {
         type_,
         status: status.into(),
         reason: reason.to_string(),
         message: message.chars().take(MESSAGE).collect(),
-        observed_generation: observed.tenant.metadata.generation,
+        observed_generation: generation,
         last_transition_time,
     };
     match before {

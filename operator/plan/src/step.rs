@@ -6,13 +6,14 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::tenant_status::TenantStatus;
 
+use crate::agents::{AgentsView, Memory};
 use crate::claims::Subject;
 use crate::cloud::step::CloudStep;
 use crate::object::{Object, Ref};
 use crate::observed::StageName;
 
 /// What to do, and what to say.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Effects in order, each with the stage that wants it.
     pub steps: Vec<(StageName, Step)>,
@@ -24,6 +25,11 @@ pub struct Plan {
     pub needs: Vec<Ref>,
     /// The first stage that is not settled; none when all are.
     pub open: Option<StageName>,
+    /// Whether window, policy, places and agents are to be read live and the plan drawn again, before a hop begins to
+    /// touch what runs.
+    pub look: bool,
+    /// What is seen of the agents; none when that was not looked at.
+    pub agents: Option<AgentsView>,
 }
 
 /// One effect.
@@ -61,6 +67,13 @@ pub enum Step {
         /// Cluster name.
         domain: String,
     },
+    /// Write down which agents may have vanished, if the ConfigMap is still the one that was seen.
+    RememberAgents {
+        /// What is to be remembered.
+        memory: Box<Memory>,
+        /// Resource version of the ConfigMap; none = it is to be made.
+        seen: Option<String>,
+    },
     /// Server-side apply.
     Apply(Box<Object>),
     /// Delete an object of ours, if it still is the one that was seen.
@@ -84,6 +97,7 @@ impl Step {
             Step::CreateAuthorities { .. } => "CreateAuthorities",
             Step::UnguardAuthorities => "UnguardAuthorities",
             Step::IssueWebCertificate { .. } => "IssueWebCertificate",
+            Step::RememberAgents { .. } => "RememberAgents",
             Step::Apply(_) => "Apply",
             Step::Delete { .. } => "Delete",
         }
@@ -103,6 +117,7 @@ impl fmt::Display for Step {
                 write!(formatter, "{label} {domain}")
             }
             Step::UnguardAuthorities => write!(formatter, "{label}"),
+            Step::RememberAgents { memory, .. } => write!(formatter, "{label} {} of them", memory.entries.len()),
             Step::Apply(object) => write!(formatter, "{label} {}", object.reference),
             Step::Delete { reference, .. } => write!(formatter, "{label} {reference}"),
         }

@@ -1,7 +1,5 @@
 //! What a tenant's Teleport processes say of themselves, in the operator's words.
 
-use chrono::{DateTime, Utc};
-
 /// Answer of Auth to a gRPC Ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthPing {
@@ -11,7 +9,7 @@ pub struct AuthPing {
     pub version: String,
 }
 
-/// One entry of the inventory (`GetInstances`).
+/// One entry of the inventory (`GetInstances`), on its way into a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Server id, a UUID.
@@ -22,19 +20,10 @@ pub struct Instance {
     pub version: String,
     /// Services that it runs, such as `Node`, `Kube`, `Auth`, `Proxy`.
     pub services: Vec<String>,
-    /// Last heartbeat, by the clock of Auth.
-    pub last_seen: Option<DateTime<Utc>>,
     /// Which updater drives it: `unit`, `kube`, `binary`, or nothing.
     pub updater: String,
     /// The group by which updates are rolled out to it.
     pub update_group: String,
-}
-
-impl Instance {
-    /// Auth and Proxy belong to the tenant itself; everything else is an agent.
-    pub fn is_agent(&self) -> bool {
-        !self.services.iter().any(|service| service == "Auth" || service == "Proxy")
-    }
 }
 
 /// Answer of Proxy at `/webapi/ping`.

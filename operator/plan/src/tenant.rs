@@ -4,6 +4,7 @@ use crds::Reason;
 use kube::ResourceExt;
 
 use crate::cloud::CloudNames;
+use crate::course::{self, Versions};
 use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, StageName};
@@ -68,30 +69,57 @@ fn misled(observed: &Observed, tenant: &Identity) -> Option<Stall> {
 }
 
 fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
+    let (running, versions) = match (course::running(scope), course::versions(scope)) {
+        (Ok(running), Ok(versions)) => (running, versions),
+        (Err(stall), _) | (_, Err(stall)) => return report::refused(scope.observed, stall),
+    };
     let identity = identity::plan(scope);
     let cloud = cloud::plan(scope);
     let keys = keys::plan(scope);
-    let version = update::running(scope);
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
-    let rendered = keys.authorities.as_ref().filter(|_| identity.stage.is_settled()).map(|authorities| {
-        Rendered::new(&Inputs {
-            tenant: &scope.tenant,
-            wanted: scope.wanted,
-            installation: scope.installation,
-            cloud: &scope.cloud,
-            ports: identity.ports.as_ref(),
-            version: &version,
-            authorities,
-        })
+    let inputs = keys.authorities.as_ref().filter(|_| identity.stage.is_settled()).map(|authorities| Inputs {
+        tenant: &scope.tenant,
+        wanted: scope.wanted,
+        installation: scope.installation,
+        feed: scope.observed.updates.feed.as_deref().ok(),
+        cloud: &scope.cloud,
+        ports: identity.ports.as_ref(),
+        version: &versions.auth,
+        authorities,
     });
-    let template = update::decide(scope, rendered.as_ref());
-    let auth = auth::plan(scope, rendered.as_ref(), &template);
-    let proxy = proxy::plan(scope, rendered.as_ref(), &template, identity.ports.as_ref());
-    let agents = agents::plan(scope, template.version());
+    let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions));
+    let course = course::plan(scope, versions.clone(), rendered.as_ref());
+    let auth = auth::plan(scope, rendered.as_ref(), &course);
+    let proxy = proxy::plan(scope, rendered.as_ref(), &course.proxy, identity.ports.as_ref());
+    let agents = agents::plan(scope, &running);
+    let inventory = agents::known(scope, &agents.view);
+    let before = [
+        (StageName::Identity, &identity.stage),
+        (StageName::Cloud, &cloud),
+        (StageName::Keys, &keys.stage),
+        (StageName::Auth, &auth),
+        (StageName::Proxy, &proxy),
+    ];
+    let unsettled = before.into_iter().find(|(_, stage)| !stage.is_settled());
+    let update = update::plan(
+        scope,
+        &update::Given {
+            running: &running,
+            course: &course,
+            inventory: &inventory,
+            agents_read_at: agents.view.reading,
+            unsettled: unsettled.map(|(name, stage)| format!("{name:?}: {}", stage.progress())),
+            auth_settled: auth.is_settled(),
+            proxy_settled: proxy.is_settled(),
+            inputs,
+            rendered: rendered.as_ref(),
+        },
+    );
 
     let mut status = scope.observed.tenant.status.clone().unwrap_or_default();
     status.tenant_id = Some(scope.tenant.id.clone());
     status.storage.get_or_insert_with(|| scope.cloud.recorded());
+    status.window = scope.observed.updates.window.named().map(str::to_owned);
     if identity.ports.is_some() {
         status.ports = identity.ports;
     }
@@ -104,13 +132,30 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
     status.endpoints = Some(proxy::endpoints(scope));
     let earlier: Vec<(StageName, Stage)> =
         vec![(StageName::Identity, identity.stage), (StageName::Cloud, cloud), (StageName::Keys, keys.stage)];
-    if earlier.iter().all(|(_, stage)| stage.is_settled()) {
-        template.record(&mut status);
+    if let Some(record) = course.record.clone().filter(|_| earlier.iter().all(|(_, stage)| stage.is_settled())) {
+        update::raise(&mut status, &course.auth.version);
+        status.applied = Some(record);
     }
+    update.record(&mut status);
+    let look = update.look;
     let stages = earlier.into_iter().chain([
         (StageName::Auth, auth),
         (StageName::Proxy, proxy),
         (StageName::Agents, agents.stage),
+        (StageName::Update, update.stage),
     ]);
-    report::assemble(scope, leaving, stages.collect(), &template, status)
+    let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
+    plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
+    plan.agents = Some(agents.view);
+    plan
+}
+
+/// Renders Auth and Proxy, each from its version.
+fn render(inputs: &Inputs<'_>, versions: &Versions) -> Rendered {
+    let auth = Rendered::new(inputs);
+    if versions.proxy == versions.auth {
+        return auth;
+    }
+    let proxy = Rendered::new(&Inputs { version: &versions.proxy, ..inputs.clone() });
+    Rendered { auth: auth.auth, proxy: proxy.proxy }
 }

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
+use crds::maintenance::Maintenance;
 use crds::network::{Exposure, Network, ProxyProtocol};
-use crds::tenant::{Edition, Proxy, Size, Storage, Tenant};
+use crds::tenant::{Agents, Edition, Proxy, Size, Storage, Tenant};
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::agents::Forget;
 use crate::duration;
+use crate::feed::target::Goal;
 use crate::names;
 use crate::version::Version;
 
@@ -27,12 +30,20 @@ pub struct Wanted {
     pub edition: Edition,
     /// Secret with `license.pem`; always there for Enterprise.
     pub license_secret: Option<String>,
-    /// The version that should run.
-    pub version: Version,
+    /// What should run: a version, or whatever a channel allows.
+    pub goal: Goal,
+    /// When it may be updated.
+    pub maintenance: Maintenance,
+    /// The wave in which it gets a release of a channel, 1 to 3.
+    pub wave: u8,
     /// AWS region.
     pub region: String,
     /// How old the last reading of the inventory may be.
     pub report_ttl: TimeDelta,
+    /// How long an agent that left on an older major counts.
+    pub remember_for: TimeDelta,
+    /// Whom to forget earlier.
+    pub forget: Option<Forget>,
     /// 1 or 2.
     pub auth_replicas: i32,
     /// Number of Proxy pods.
@@ -115,10 +126,18 @@ impl Wanted {
     pub fn parse(tenant: &Tenant) -> Result<Wanted, Vec<Refusal>> {
         let spec = &tenant.spec;
         let mut refusals = Vec::new();
-        let version = match Version::parse(&spec.version) {
-            Ok(version) => Some(version),
-            Err(error) => {
-                refusals.push(Refusal { field: "spec.version", remedy: format!("write it as 18.1.0 ({error})") });
+        let goal = match (&spec.version, &spec.channel) {
+            (Some(version), None) => match Version::parse(version) {
+                Ok(version) => Some(Goal::Pinned(version)),
+                Err(error) => {
+                    refusals.push(Refusal { field: "spec.version", remedy: format!("write it as 18.1.0 ({error})") });
+                    None
+                }
+            },
+            (None, Some(channel)) => Some(Goal::Channel(channel.clone())),
+            (Some(_), Some(_)) | (None, None) => {
+                let remedy = "set exactly one of spec.version and spec.channel".into();
+                refusals.push(Refusal { field: "spec.version", remedy });
                 None
             }
         };
@@ -129,6 +148,14 @@ impl Wanted {
                 remedy: format!("{:?} is no duration: write it as 15m or 1h30m", spec.agents.report_ttl),
             });
         }
+        let remember_for = duration::parse(&spec.agents.remember_for);
+        if remember_for.is_none() {
+            refusals.push(Refusal {
+                field: "spec.agents.rememberFor",
+                remedy: format!("{:?} is no duration: write it as 24h", spec.agents.remember_for),
+            });
+        }
+        let forget = forget(&spec.agents, &mut refusals);
         let license_secret = spec.license_secret_ref.as_ref().map(|reference| reference.name.clone());
         if (spec.edition == Edition::Enterprise) != license_secret.is_some() {
             refusals.push(Refusal {
@@ -136,16 +163,20 @@ impl Wanted {
                 remedy: "edition Enterprise needs it, edition Community must not have it".into(),
             });
         }
-        match (version, report_ttl) {
-            (Some(version), Some(report_ttl)) if refusals.is_empty() => Ok(Wanted {
+        match (goal, report_ttl, remember_for) {
+            (Some(goal), Some(report_ttl), Some(remember_for)) if refusals.is_empty() => Ok(Wanted {
                 slug: tenant.name_any(),
                 namespace: tenant.namespace().unwrap_or_default(),
                 domain: spec.domain.clone(),
                 edition: spec.edition,
                 license_secret: license_secret.clone(),
-                version,
+                goal,
+                maintenance: spec.maintenance.clone(),
+                wave: wave(tenant),
                 region: spec.region.clone(),
                 report_ttl,
+                remember_for,
+                forget,
                 auth_replicas: spec.auth.replicas,
                 proxy_replicas: spec.proxy.replicas,
                 port_pool: spec.network.port_pool.clone(),
@@ -162,6 +193,29 @@ impl Wanted {
                 },
             }),
             _ => Err(refusals),
+        }
+    }
+}
+
+/// The wave that the label names: 2 without one, the last one where it cannot be read.
+pub fn wave(tenant: &Tenant) -> u8 {
+    match tenant.labels().get(names::WAVE).map(String::as_str) {
+        None | Some("2") => 2,
+        Some("1") => 1,
+        Some(_) => 3,
+    }
+}
+
+fn forget(agents: &Agents, refusals: &mut Vec<Refusal>) -> Option<Forget> {
+    let forget = agents.forget.as_ref()?;
+    match DateTime::parse_from_rfc3339(&forget.requested_at) {
+        Ok(instant) => Some(Forget { ids: forget.ids.iter().cloned().collect(), requested_at: instant.to_utc() }),
+        Err(_) => {
+            refusals.push(Refusal {
+                field: "spec.agents.forget.requestedAt",
+                remedy: format!("{:?} is no time: write it as 2026-11-22T10:00:00Z", forget.requested_at),
+            });
+            None
         }
     }
 }

@@ -1,6 +1,10 @@
 //! A tenant in a simulated world: the planner is asked again and again, its steps are performed, lost or cut off, and it
 //! must end settled, stay there, and never break a promise on the way.
 
+#[path = "convergence/agents.rs"]
+mod agents;
+#[path = "convergence/hops.rs"]
+mod hops;
 #[path = "convergence/world.rs"]
 mod world;
 
@@ -9,6 +13,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use plan::Fact;
 use plan::cloud::CloudFacts;
+use plan::cloud::facts::TableFacts;
 use plan::object::{Kind, Ref};
 use plan::observed::{Failure, FailureKind, Observed, Source, StageName};
 use plan::step::Step;
@@ -114,7 +119,7 @@ fn proxy_is_not_made_before_auth_serves() {
 fn a_new_version_waits_for_a_window_and_touches_nothing() {
     let mut world = World::new(block());
     converge(&mut world);
-    world.tenant.spec.version = "18.2.0".into();
+    world.tenant.spec.version = Some("18.2.0".into());
     world.tenant.metadata.generation = Some(2);
     let before = world.objects.clone();
     converge(&mut world);
@@ -280,6 +285,51 @@ fn a_lost_state_table_is_not_replaced_by_an_empty_one() {
     assert_eq!(world.tables.len(), 1);
 }
 
+/// What `operator/docs/cloud.md` tells a person to do after a major hop: the same table from before the hop, and a status
+/// that says no newer Auth was started on it.
+#[test]
+fn a_tenant_that_is_taken_back_by_hand_runs_the_old_major_on_the_restored_table() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let restored = |world: &mut World, change: &dyn Fn(&mut TableFacts)| {
+        let state = world.tables.iter_mut().find(|(name, _)| name.ends_with("-state"));
+        change(&mut state.expect("a state table").1.0);
+    };
+    let before = world.tables.clone();
+    restored(&mut world, &|table| {
+        *table = TableFacts {
+            tags: BTreeMap::new(),
+            stream: None,
+            ttl: None,
+            point_in_time_recovery: false,
+            deletion_protection: false,
+            ..table.clone()
+        };
+    });
+    let bare = world.tables.clone();
+    run(&mut world, usize::MAX);
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "NameTaken".into())));
+    assert_eq!(world.tables, bare, "a table without tags is left alone");
+
+    let tags = before.values().next().expect("a table").0.tags.clone();
+    restored(&mut world, &|table| table.tags.clone_from(&tags));
+    world.tenant.spec.version = Some("17.5.2".into());
+    world.tenant.metadata.generation = Some(2);
+    let status = world.tenant.status.as_mut().expect("a status");
+    status.auth_high_water = Some("17.5.2".into());
+    status.applied = None;
+    converge(&mut world);
+    assert_silent(&mut world);
+    assert_eq!(world.tables, before, "armed again as it was");
+    let status = world.tenant.status.clone().expect("a status");
+    assert_eq!((status.version.as_deref(), status.auth_high_water.as_deref()), (Some("17.5.2"), Some("17.5.2")));
+    for name in ["acme-auth-0", "acme-auth-1", "acme-proxy"] {
+        let image =
+            &world.objects[&Ref::new(Kind::Deployment, name)]["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert!(image.as_str().is_some_and(|image| image.ends_with(":17.5.2")), "{name} runs {image}");
+    }
+}
+
 #[test]
 fn a_status_of_another_object_leads_to_nothing() {
     let mut world = World::new(block());
@@ -338,7 +388,7 @@ fn a_first_start_with_a_wrong_version_can_be_mended() {
     for _ in 0..20 {
         run(&mut world, usize::MAX);
     }
-    world.tenant.spec.version = "18.1.0".into();
+    world.tenant.spec.version = Some("18.1.0".into());
     world.tenant.metadata.generation = Some(2);
     converge(&mut world);
     assert_eq!(world.tenant.status.clone().and_then(|status| status.version).as_deref(), Some("18.1.0"));

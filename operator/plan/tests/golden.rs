@@ -9,11 +9,13 @@ use expect_test::expect_file;
 use kube::ResourceExt;
 use plan::claims;
 use plan::cloud::CloudNames;
+use plan::feed::target::Goal;
 use plan::fleet::Installation;
 use plan::keys::{Authorities, Authority, Sensitive, WebIssuer};
-use plan::manifest::{AuthObjects, Inputs, ProxyObjects, Rendered};
-use plan::names::{Identity, tenant_id};
-use plan::object::sorted;
+use plan::manifest::{AuthObjects, Inputs, ProxyObjects, Rendered, preflight};
+use plan::names::{Component, Identity, tenant_id};
+use plan::object::{Object, sorted};
+use plan::version::Version;
 use plan::wanted::Wanted;
 use serde_json::{Value, json};
 
@@ -58,7 +60,8 @@ fn authorities() -> Authorities {
     }
 }
 
-fn manifests(tenant: &Tenant) -> String {
+/// What a tenant is rendered from.
+fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
     let uid = format!("uid-of-{}", tenant.name_any());
     let identity = Identity {
         slug: tenant.name_any(),
@@ -68,22 +71,33 @@ fn manifests(tenant: &Tenant) -> String {
     };
     let installation = Installation::parse(INSTALLATION).expect("a good policy");
     let wanted = Wanted::parse(tenant).expect("a good spec");
+    let Goal::Pinned(version) = wanted.goal.clone() else { panic!("examples pin their version") };
     let cloud = CloudNames::new(&installation, &identity, &wanted.region);
     let ports = wanted.port_pool.as_ref().map(|pool| claims::block(pool, 11105));
-    let Rendered { auth, proxy } = Rendered::new(&Inputs {
+    render(&Inputs {
         tenant: &identity,
         wanted: &wanted,
         installation: &installation,
         cloud: &cloud,
         ports: ports.as_ref(),
-        version: &wanted.version,
+        version: &version,
+        feed: None,
         authorities: &authorities(),
+    })
+}
+
+fn manifests(tenant: &Tenant) -> String {
+    let (Rendered { auth, proxy }, preflight) = with_inputs(tenant, |inputs| {
+        let rendered = Rendered::new(inputs);
+        let configs = [&rendered.auth.config, &rendered.proxy.config].map(|config| config.reference.name.clone());
+        let preflight = preflight::job(inputs, &configs[0], &configs[1], 1);
+        (rendered, preflight)
     });
     let AuthObjects { service_account, config, startup, service, deployments } = auth;
     let ProxyObjects { config: proxy_config, join, service: public, deployment } = proxy;
     let mut objects = vec![service_account, config, startup, service];
     objects.extend(deployments);
-    objects.extend([proxy_config, join, public, deployment]);
+    objects.extend([proxy_config, join, public, deployment, preflight]);
     objects
         .into_iter()
         .map(|object| serde_saphyr::to_string(&readable(object.manifest)).expect("YAML"))
@@ -128,8 +142,54 @@ fn no_name_of_a_registry_image_goes_without_a_version() {
             let images: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("image:")).collect();
             assert!(!images.is_empty());
             for image in images {
-                assert!(image.trim_end().ends_with(&format!(":{}", tenant.spec.version)), "{image}");
+                assert!(
+                    image.trim_end().ends_with(&format!(":{}", tenant.spec.version.as_deref().expect("a version"))),
+                    "{image}"
+                );
             }
+        }
+    }
+}
+
+fn checks(file: &Path, tenant: &Tenant) -> Vec<Object> {
+    let check = |auth: &str, version: Option<Version>, attempt: u32| {
+        with_inputs(tenant, |inputs| {
+            let version = version.unwrap_or_else(|| inputs.version.clone());
+            preflight::job(&Inputs { version: &version, ..inputs.clone() }, auth, "proxy", attempt)
+        })
+    };
+    assert_eq!(check("auth", None, 1), check("auth", None, 1), "{}", file.display());
+    let newer = Some(Version::new(18, 9, 9));
+    vec![check("auth", None, 1), check("auth", None, 2), check("other", None, 1), check("auth", newer, 1)]
+}
+
+#[test]
+fn another_attempt_configuration_or_version_is_checked_by_another_job() {
+    for file in examples() {
+        for tenant in tenants(&file) {
+            let mut names: Vec<String> = checks(&file, &tenant).into_iter().map(|check| check.reference.name).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), 4, "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn the_pod_of_a_check_is_in_no_service_and_no_deployment() {
+    for file in examples() {
+        for tenant in tenants(&file) {
+            let labels = |check: &Object| check.manifest["spec"]["template"]["metadata"]["labels"].clone();
+            let check = checks(&file, &tenant).remove(0);
+            with_inputs(&tenant, |inputs| {
+                for component in [Component::Auth, Component::Proxy] {
+                    let selector = inputs.tenant.selector(component);
+                    let found = selector.iter().all(|(key, value)| labels(&check)[key] == **value);
+                    assert!(!found, "{selector:?} finds {}", labels(&check));
+                }
+            });
+            // By this one the objects of a tenant are told apart from others.
+            assert!(labels(&check)["tenancy.dev/tenant-id"].is_string());
         }
     }
 }

@@ -12,13 +12,14 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use plan::cloud::backup::BackupFacts;
 use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
 use plan::cloud::step::CloudStep;
 use tokio::sync::Semaphore;
 
 use super::error::{CloudError, Refusal};
 use super::in_creation::InCreation;
-use super::{Cloud, dynamodb, iam, s3};
+use super::{Cloud, backup, dynamodb, iam, s3};
 
 /// A call with all its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,6 +151,10 @@ impl Cloud for Aws {
         iam::read(self, name).await
     }
 
+    async fn backups(&self, region: &str, table: &str) -> Result<Vec<BackupFacts>, CloudError> {
+        backup::list(self, region, table).await
+    }
+
     async fn perform(&self, step: &CloudStep) -> Result<(), CloudError> {
         match step {
             CloudStep::CreateTable { region, table } => dynamodb::create(self, region, table).await,
@@ -162,6 +167,8 @@ impl Cloud for Aws {
             }
             CloudStep::ProtectTable { region, table } => dynamodb::protect(self, region, table).await,
             CloudStep::BillTablePerRequest { region, table } => dynamodb::bill_per_request(self, region, table).await,
+            CloudStep::CreateBackup { region, table, name } => backup::create(self, region, table, name).await,
+            CloudStep::DeleteBackup { region, arn } => backup::delete(self, region, arn).await,
             CloudStep::CreateBucket { region, bucket } => s3::create(self, region, bucket).await,
             CloudStep::TagBucket { region, bucket, tags } => s3::tag(self, region, bucket, tags).await,
             CloudStep::EnableVersioning { region, bucket } => s3::enable_versioning(self, region, bucket).await,

@@ -167,9 +167,11 @@ fn class_of_answer(code: Option<&str>, status: Option<u16>, retry_after: Option<
         // only find the same.
         "ResourceInUseException"
         | "TableInUseException"
+        | "BackupInUseException"
         | "OperationAborted"
         | "ResourceNotFoundException"
         | "TableNotFoundException"
+        | "BackupNotFoundException"
         | "NoSuchBucket"
         | "NoSuchEntity"
         | "ContinuousBackupsUnavailableException"
@@ -243,6 +245,9 @@ mod tests {
             (Some("LimitExceededException"), 400, Class::Throttled(patience)),
             (None, 503, Class::Throttled(patience)),
             (Some("ResourceInUseException"), 400, Class::Transient),
+            (Some("TableInUseException"), 400, Class::Transient),
+            (Some("BackupInUseException"), 400, Class::Transient),
+            (Some("ContinuousBackupsUnavailableException"), 400, Class::Transient),
             (Some("NoSuchEntity"), 404, Class::Transient),
             (Some("InternalServerError"), 500, Class::Transient),
             (None, 500, Class::Transient),

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use chrono::DateTime;
+use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
 use plan::cloud::step::{CloudStep, NewRole, NewTable};
 
@@ -23,6 +25,8 @@ pub struct Memory {
 pub struct State {
     /// Tables by region and name.
     pub tables: BTreeMap<(String, String), TableFacts>,
+    /// Backups, in the order in which they were made. One is being created until it was seen once.
+    pub backups: Vec<BackupFacts>,
     /// Buckets by name.
     pub buckets: BTreeMap<String, BucketFacts>,
     /// Roles by name.
@@ -89,6 +93,14 @@ impl State {
             }
             CloudStep::ProtectTable { region, table } => self.table(&region, &table)?.deletion_protection = true,
             CloudStep::BillTablePerRequest { region, table } => self.table(&region, &table)?.on_demand = true,
+            CloudStep::CreateBackup { region, table, name } => {
+                let table_arn = self.table(&region, &table)?.arn.clone();
+                if !self.backups.iter().any(|backup| backup.table_arn == table_arn && backup.name == name) {
+                    let made = new_backup(table_arn, name, self.log.len());
+                    self.backups.push(made);
+                }
+            }
+            CloudStep::DeleteBackup { arn, .. } => self.backups.retain(|backup| backup.arn != arn),
             CloudStep::CreateBucket { region, bucket } => {
                 if self.foreign.contains(&bucket) {
                     return Err(CloudError::Foreign { bucket });
@@ -128,6 +140,20 @@ fn new_table(region: &str, table: NewTable) -> TableFacts {
         on_demand: true,
         deletion_protection: true,
         tags: table.tags,
+    }
+}
+
+/// `number` is that of the step: it makes the ARN unique, and stands for the time.
+fn new_backup(table_arn: String, name: String, number: usize) -> BackupFacts {
+    let seconds = i64::try_from(number).expect("a test takes few steps");
+    BackupFacts {
+        arn: format!("{table_arn}/backup/{number:08}"),
+        name,
+        table_arn,
+        status: BackupStatus::Creating,
+        kind: BackupKind::User,
+        created: DateTime::from_timestamp(1_700_000_000 + seconds, 0).expect("in range"),
+        size: Some(0),
     }
 }
 
@@ -171,6 +197,18 @@ impl Cloud for Memory {
         Ok(self.state().roles.get(name).cloned())
     }
 
+    async fn backups(&self, region: &str, table: &str) -> Result<Vec<BackupFacts>, CloudError> {
+        let part = format!(":{region}:123456789012:table/{table}");
+        let mut state = self.state();
+        let ours = state.backups.iter_mut().filter(|backup| backup.table_arn.ends_with(&part));
+        let seen = ours.map(|backup| {
+            let seen = backup.clone();
+            backup.status = BackupStatus::Available;
+            seen
+        });
+        Ok(seen.collect())
+    }
+
     async fn perform(&self, step: &CloudStep) -> Result<(), CloudError> {
         self.state().perform(step)
     }
@@ -199,6 +237,30 @@ mod tests {
         let table = cloud.table("r", "t").await.expect("read").expect("it was created");
         assert_eq!((table.ttl.as_deref(), table.stream.as_deref()), (Some("Expires"), Some("NEW_IMAGE")));
         assert_eq!(cloud.table("elsewhere", "t").await.expect("read"), None, "regions are apart");
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_made_once_and_takes_its_time() {
+        let cloud = Memory::default();
+        let create = CloudStep::CreateBackup { region: "r".to_owned(), table: "t".to_owned(), name: "b".to_owned() };
+        let refused = cloud.perform(&create).await;
+        assert_eq!(refused.map_err(|error| error.class()), Err(Class::Transient), "there is no table");
+        for step in [create_table(), create.clone(), create] {
+            cloud.perform(&step).await.expect("every step can be performed again");
+        }
+        let statuses = async || {
+            let backups = cloud.backups("r", "t").await.expect("read");
+            backups.iter().map(|backup| backup.status).collect::<Vec<_>>()
+        };
+        assert_eq!(statuses().await, [BackupStatus::Creating]);
+        assert_eq!(statuses().await, [BackupStatus::Available]);
+        assert!(cloud.backups("r", "other").await.expect("read").is_empty());
+        let arn = cloud.state().backups[0].arn.clone();
+        let delete = CloudStep::DeleteBackup { region: "r".to_owned(), arn };
+        for step in [delete.clone(), delete] {
+            cloud.perform(&step).await.expect("gone already is done");
+        }
+        assert!(statuses().await.is_empty());
     }
 
     #[tokio::test]

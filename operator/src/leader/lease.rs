@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config, ResourceExt};
 use rand::TryRngCore;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::LeaseRecord;
 use super::election::{Answer, Call, Record, Timing};
+use crate::clock;
 use crate::error::chain;
 
 /// A Lease by its name.
@@ -62,8 +62,8 @@ impl LeaseRecord for KubeLease {
                     spec: Some(LeaseSpec {
                         holder_identity: Some(me.to_owned()),
                         lease_duration_seconds: Some(seconds(timing.lease)),
-                        acquire_time: Some(MicroTime(Timestamp::now())),
-                        renew_time: Some(MicroTime(Timestamp::now())),
+                        acquire_time: Some(MicroTime(clock::wall_timestamp())),
+                        renew_time: Some(MicroTime(clock::wall_timestamp())),
                         lease_transitions: Some(0),
                         ..LeaseSpec::default()
                     }),
@@ -75,15 +75,17 @@ impl LeaseRecord for KubeLease {
                     "holderIdentity": me,
                     "leaseDurationSeconds": seconds(timing.lease),
                     "leaseTransitions": transitions,
-                    "acquireTime": MicroTime(Timestamp::now()),
-                    "renewTime": MicroTime(Timestamp::now()),
+                    "acquireTime": MicroTime(clock::wall_timestamp()),
+                    "renewTime": MicroTime(clock::wall_timestamp()),
                 });
                 self.patch(version, spec).await
             }
-            Call::Renew { version } => self.patch(version, json!({"renewTime": MicroTime(Timestamp::now())})).await,
+            Call::Renew { version } => {
+                self.patch(version, json!({"renewTime": MicroTime(clock::wall_timestamp())})).await
+            }
             // The API server wants a duration above zero; nobody waits for it while there is no holder.
             Call::Release { version } => {
-                let spec = json!({"holderIdentity": "", "renewTime": MicroTime(Timestamp::now())});
+                let spec = json!({"holderIdentity": "", "renewTime": MicroTime(clock::wall_timestamp())});
                 self.patch(version, spec).await
             }
         }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use x509_parser::pem::Pem;
 
 use super::*;
+use crate::clock;
 
 const DOMAIN: &str = "acme.example.com";
 /// 60 characters: neither its hexadecimal form nor a name below it fits into the bounds of X.520 or DNS labels.
@@ -18,7 +19,7 @@ const LONG_DOMAIN: &str = "a-tenant-with-a-rather-long-name.of-some-department.e
 
 fn now() -> DateTime<Utc> {
     // Certificates are judged by the real clock of openssl.
-    Utc::now()
+    clock::wall()
 }
 
 /// Files for the openssl command, and its answer: whether it succeeded, and what it said.

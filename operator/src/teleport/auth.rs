@@ -6,56 +6,63 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hyper_util::rt::TokioIo;
+use plan::agents::{Inventory, Reading};
 use plan::teleport::{AuthPing, Instance};
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::Refusal;
-use super::rpc::service::PingRequest;
 use super::rpc::service::auth_service_client::AuthServiceClient;
+use super::rpc::service::{PingRequest, PingResponse};
 use super::rpc::types::{InstanceFilter, InstanceV1};
 use super::tls::{self, Identities};
 use super::{AuthTarget, TeleportError};
+use crate::clock;
 
 const PING: &str = "Ping";
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const INVENTORY: &str = "GetInstances";
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(60);
-/// More than any cluster has. What runs past it is not read further: it would not end.
-const MOST_INSTANCES: usize = 200_000;
 
 /// Asks which version Auth is.
 pub(super) async fn ping(identities: &Identities, target: &AuthTarget) -> Result<AuthPing, TeleportError> {
     within(PING_TIMEOUT, PING, target, async {
-        let mut auth = AuthServiceClient::new(connect(identities, target).await?);
-        let answer = auth.ping(PingRequest {}).await.map_err(refused(target, PING))?.into_inner();
+        let answer = ping_on(&connect(identities, target).await?, target).await?;
         Ok(AuthPing { cluster_name: answer.cluster_name, version: without_v(answer.server_version) })
     })
     .await
 }
 
-/// Asks for the whole inventory.
-pub(super) async fn inventory(identities: &Identities, target: &AuthTarget) -> Result<Vec<Instance>, TeleportError> {
+/// Asks it over a connection that is there already.
+pub(super) async fn ping_on(channel: &Channel, target: &AuthTarget) -> Result<PingResponse, TeleportError> {
+    let answer = AuthServiceClient::new(channel.clone()).ping(PingRequest {}).await;
+    Ok(answer.map_err(refused(target, PING))?.into_inner())
+}
+
+/// Asks for the whole inventory. Entries are taken in one by one, so that no more than one is held whole.
+pub(super) async fn inventory(
+    identities: &Identities,
+    target: &AuthTarget,
+    now: DateTime<Utc>,
+) -> Result<Inventory, TeleportError> {
     within(INVENTORY_TIMEOUT, INVENTORY, target, async {
         let mut auth = AuthServiceClient::new(connect(identities, target).await?);
         let refused = refused(target, INVENTORY);
         let mut stream = auth.get_instances(InstanceFilter {}).await.map_err(&refused)?.into_inner();
-        let mut instances = Vec::new();
+        let mut reading = Reading::default();
         // The stream ends with a status; without one, reading on is an error, so that what was cut off is never
         // taken for the whole.
         while let Some(entry) = stream.message().await.map_err(&refused)? {
-            if instances.len() == MOST_INSTANCES {
-                return Err(unusable(target, format!("has more than {MOST_INSTANCES} entries")));
-            }
-            instances.push(instance(entry).map_err(|problem| unusable(target, problem))?);
+            reading.add(&instance(entry)).map_err(|problem| unusable(target, problem.to_string()))?;
         }
-        Ok(instances)
+        Ok(reading.finish(now))
     })
     .await
 }
 
-async fn within<T>(
+/// Bounds everything that one call of the trait does.
+pub(super) async fn within<T>(
     limit: Duration,
     question: &'static str,
     target: &AuthTarget,
@@ -67,9 +74,9 @@ async fn within<T>(
 
 /// Opens a connection of one's own. TLS is done before gRPC sees the connection, so that a certificate that is not
 /// accepted is told apart from a call that failed.
-async fn connect(identities: &Identities, target: &AuthTarget) -> Result<Channel, TeleportError> {
+pub(super) async fn connect(identities: &Identities, target: &AuthTarget) -> Result<Channel, TeleportError> {
     let AuthTarget { address, domain, host } = target;
-    let config = identities.config(domain, host, Utc::now())?;
+    let config = identities.config(domain, host, clock::wall())?;
     let stream = tls::connect(*address, &tls::auth_server_name(domain), config).await?;
     let once = Mutex::new(Some(TokioIo::new(stream)));
     let connector = tower::service_fn(move |_| {
@@ -83,7 +90,8 @@ async fn connect(identities: &Identities, target: &AuthTarget) -> Result<Channel
         .map_err(|source| TeleportError::Connect { address: *address, source: std::io::Error::other(source) })
 }
 
-fn refused(target: &AuthTarget, question: &'static str) -> impl Fn(Status) -> TeleportError {
+/// What Auth said, with what it was asked.
+pub(super) fn refused(target: &AuthTarget, question: &'static str) -> impl Fn(Status) -> TeleportError {
     let address = target.address;
     move |status| TeleportError::Call { address, question, source: Refusal(Box::new(status)) }
 }
@@ -92,25 +100,20 @@ fn unusable(target: &AuthTarget, problem: String) -> TeleportError {
     TeleportError::Answer { address: target.address, question: INVENTORY, problem }
 }
 
-fn instance(entry: InstanceV1) -> Result<Instance, String> {
-    let id = entry.header.and_then(|header| header.metadata).map(|metadata| metadata.name).unwrap_or_default();
-    if id.is_empty() {
-        return Err("has an entry without a server id".to_owned());
-    }
+fn instance(entry: InstanceV1) -> Instance {
     let spec = entry.spec.unwrap_or_default();
-    Ok(Instance {
-        id,
+    Instance {
+        id: entry.header.and_then(|header| header.metadata).map(|metadata| metadata.name).unwrap_or_default(),
         hostname: spec.hostname,
         version: spec.version,
         services: spec.services,
-        last_seen: spec.last_seen.and_then(moment),
         updater: spec.external_upgrader,
         update_group: spec.updater_info.map(|updater| updater.update_group).unwrap_or_default(),
-    })
+    }
 }
 
 /// A time stamp that no calendar has reads as none.
-fn moment(time: prost_types::Timestamp) -> Option<DateTime<Utc>> {
+pub(super) fn moment(time: prost_types::Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?)
 }
 

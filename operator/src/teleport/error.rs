@@ -67,6 +67,16 @@ pub enum TeleportError {
         /// What it said.
         source: Refusal,
     },
+    /// Somebody else wrote what was about to be written.
+    #[error("{resource} of {address} was changed meanwhile")]
+    Changed {
+        /// Address and port.
+        address: SocketAddr,
+        /// What it is called in Teleport.
+        resource: &'static str,
+        /// What Auth said, if it was Auth who noticed.
+        source: Option<Refusal>,
+    },
     /// Proxy refused or broke off.
     #[error("Proxy at {address} did not answer {question}")]
     Web {
@@ -106,6 +116,7 @@ impl TeleportError {
             TeleportError::Identity { source, .. } => source.class(),
             TeleportError::Keys { .. } => Class::Invalid,
             TeleportError::Connect { .. } | TeleportError::Timeout { .. } => Class::Transient,
+            TeleportError::Changed { .. } => Class::Conflict,
             TeleportError::Handshake { source, .. } => class_of_transport(source),
             TeleportError::Call { source, .. } => class_of_status(&source.0),
             TeleportError::Web { source, .. } => class_of_transport(source.as_ref()),

@@ -9,3 +9,8 @@ pub mod types {
 pub mod service {
     tonic::include_proto!("proto");
 }
+
+/// Package `teleport.autoupdate.v1`.
+pub mod update {
+    tonic::include_proto!("teleport.autoupdate.v1");
+}

@@ -1,17 +1,20 @@
 //! The real client against servers in this process that speak TLS, gRPC and HTTP as Teleport does.
 
 mod stand_in;
+mod update;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use plan::agents::Profile;
 use plan::keys::{Authorities, Authority};
+use plan::version::Version;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clock;
 use crate::error::{Class, chain};
 use crate::pki;
 use stand_in::{AuthBehaviour, entry};
@@ -20,7 +23,7 @@ const DOMAIN: &str = "acme.example.net";
 const LONG_DOMAIN: &str = "a-tenant-with-a-rather-long-name.of-some-department.example4";
 
 fn keys(domain: &str) -> Authorities {
-    pki::authorities(domain, Utc::now()).expect("authorities")
+    pki::authorities(domain, clock::wall()).expect("authorities")
 }
 
 fn auth_target(address: SocketAddr, domain: &str, host: &Authority) -> AuthTarget {
@@ -40,18 +43,20 @@ async fn the_inventory_is_read_to_its_end_as_admin() {
     let keys = keys(DOMAIN);
     let entries: Vec<_> = (0..2_500).map(entry).collect();
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers(entries)).await;
-    let inventory = Network::default().inventory(&auth_target(auth.address, DOMAIN, &keys.host)).await.expect("read");
-    assert_eq!(inventory.len(), 2_500);
-    let expected = Instance {
-        id: "id-7".to_owned(),
-        hostname: "host-7".to_owned(),
-        version: "v16.4.3".to_owned(),
-        services: vec!["Node".to_owned(), "Kube".to_owned()],
-        last_seen: DateTime::from_timestamp(1_700_000_007, 5),
+    let inventory = Network::default()
+        .inventory(&auth_target(auth.address, DOMAIN, &keys.host), clock::wall())
+        .await
+        .expect("read");
+    assert_eq!(inventory.agents.len(), 2_500);
+    let expected = Profile {
+        version: Some(Version::new(16, 4, 3)),
+        reported: "16.4.3".to_owned(),
+        services: vec!["Kube".to_owned(), "Node".to_owned()],
         updater: "unit".to_owned(),
         update_group: "staging".to_owned(),
     };
-    assert_eq!(inventory[7], expected);
+    let agent = inventory.get("id-7").expect("an agent");
+    assert_eq!((&*agent.hostname, inventory.profile(agent)), ("host-7", &expected));
     let hello = auth.hello();
     assert_eq!(hello.server_name.as_deref(), Some("61636d652e6578616d706c652e6e6574.teleport.cluster.local"));
     assert_eq!(hello.client_certificates, 1, "Teleport refuses a chain");
@@ -62,8 +67,29 @@ async fn the_inventory_is_read_to_its_end_as_admin() {
 async fn an_empty_inventory_is_an_answer() {
     let keys = keys(DOMAIN);
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers(vec![])).await;
-    let inventory = Network::default().inventory(&auth_target(auth.address, DOMAIN, &keys.host)).await.expect("read");
-    assert_eq!(inventory, []);
+    let inventory = Network::default()
+        .inventory(&auth_target(auth.address, DOMAIN, &keys.host), clock::wall())
+        .await
+        .expect("read");
+    assert_eq!(inventory.agents, []);
+}
+
+#[tokio::test]
+async fn the_clock_of_auth_has_no_say() {
+    let keys = keys(DOMAIN);
+    let begun = clock::wall();
+    let mut read = Vec::new();
+    // When the tests were written, never, at the end of all times, and at none.
+    for seconds in [1_700_000_000, 0, 253_402_300_799, i64::MIN] {
+        let mut entries: Vec<_> = (0..3).map(entry).collect();
+        for spec in entries.iter_mut().filter_map(|entry| entry.spec.as_mut()) {
+            spec.last_seen = Some(prost_types::Timestamp { seconds, nanos: -1 });
+        }
+        let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers(entries)).await;
+        let target = auth_target(auth.address, DOMAIN, &keys.host);
+        read.push(Network::default().inventory(&target, begun).await.expect("read"));
+    }
+    assert!(read.iter().all(|inventory| *inventory == read[0] && inventory.read_at == begun), "{read:?}");
 }
 
 #[tokio::test]
@@ -72,7 +98,7 @@ async fn a_domain_too_long_for_a_label_is_asked_under_the_common_name() {
     let keys = keys(LONG_DOMAIN);
     let auth = stand_in::auth(&keys, LONG_DOMAIN, AuthBehaviour::Answers(vec![entry(0)])).await;
     let target = auth_target(auth.address, LONG_DOMAIN, &keys.host);
-    assert_eq!(Network::default().inventory(&target).await.expect("read").len(), 1);
+    assert_eq!(Network::default().inventory(&target, clock::wall()).await.expect("read").agents.len(), 1);
     assert_eq!(auth.hello().server_name.as_deref(), Some("teleport.cluster.local"));
 }
 
@@ -82,7 +108,7 @@ async fn a_stream_that_is_cut_is_an_error() {
     for behaviour in [AuthBehaviour::HangsUp, AuthBehaviour::EndsWithoutStatus, AuthBehaviour::FailsLate] {
         let name = format!("{behaviour:?}");
         let auth = stand_in::auth(&keys, DOMAIN, behaviour).await;
-        let answer = Network::default().inventory(&auth_target(auth.address, DOMAIN, &keys.host)).await;
+        let answer = Network::default().inventory(&auth_target(auth.address, DOMAIN, &keys.host), clock::wall()).await;
         let error = answer.expect_err("three entries came, and then not the end");
         assert!(matches!(error, TeleportError::Call { .. }), "{name}: {}", chain(&error));
         assert_eq!(error.class(), Class::Transient, "{name}: {}", chain(&error));
@@ -95,8 +121,10 @@ async fn an_entry_without_an_id_makes_the_inventory_unusable() {
     let mut nameless = entry(1);
     nameless.header = None;
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers(vec![entry(0), nameless])).await;
-    let error =
-        Network::default().inventory(&auth_target(auth.address, DOMAIN, &keys.host)).await.expect_err("refused");
+    let error = Network::default()
+        .inventory(&auth_target(auth.address, DOMAIN, &keys.host), clock::wall())
+        .await
+        .expect_err("refused");
     assert!(chain(&error).ends_with("has an entry without a server id"), "{}", chain(&error));
 }
 
@@ -125,7 +153,7 @@ async fn what_auth_refuses_is_said_in_its_words() {
     let keys = keys(DOMAIN);
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Refuses).await;
     let target = auth_target(auth.address, DOMAIN, &keys.host);
-    let error = Network::default().inventory(&target).await.expect_err("refused");
+    let error = Network::default().inventory(&target, clock::wall()).await.expect_err("refused");
     let address = auth.address;
     assert_eq!(chain(&error), format!("Auth at {address} did not answer GetInstances: PermissionDenied: not you"));
     assert_eq!(error.class(), Class::Denied);
@@ -235,8 +263,8 @@ async fn one_client_serves_many_questions_at_once() {
     let keys = keys(DOMAIN);
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers((0..10).map(entry).collect())).await;
     let (network, target) = (Arc::new(Network::default()), auth_target(auth.address, DOMAIN, &keys.host));
-    let answers = futures::future::join_all((0..20).map(|_| network.inventory(&target))).await;
+    let answers = futures::future::join_all((0..20).map(|_| network.inventory(&target, clock::wall()))).await;
     for answer in answers {
-        assert_eq!(answer.expect("read").len(), 10);
+        assert_eq!(answer.expect("read").agents.len(), 10);
     }
 }

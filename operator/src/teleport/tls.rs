@@ -155,6 +155,7 @@ pub(super) async fn connect(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     const DOMAIN: &str = "acme.example.net";
 
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_kept_until_ten_minutes_before_its_end() {
-        let (identities, now) = (Identities::default(), Utc::now());
+        let (identities, now) = (Identities::default(), clock::wall());
         let host = pki::authorities(DOMAIN, now).expect("authorities").host;
         let at = |minutes| identities.config(DOMAIN, &host, now + TimeDelta::minutes(minutes)).expect("config");
         let first = at(0);
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn another_authority_or_domain_gets_another_identity() {
-        let (identities, now) = (Identities::default(), Utc::now());
+        let (identities, now) = (Identities::default(), clock::wall());
         let [one, other] = [0, 1].map(|_| pki::authorities(DOMAIN, now).expect("authorities").host);
         let first = identities.config(DOMAIN, &one, now).expect("config");
         assert!(!Arc::ptr_eq(&first, &identities.config(DOMAIN, &other, now).expect("config")));

@@ -92,6 +92,23 @@ impl Account {
         self.control("POST", "/testbed/faults", &fault);
     }
 
+    /// Lets coming calls of one caller fail: a call that names no resource cannot be told from others by it.
+    pub fn fault_of(&self, principal: &str, operation: &str, kind: &str, times: u32) {
+        let fault = json!([{"match": operation, "principal": principal, "kind": kind, "times": times}]);
+        self.control("POST", "/testbed/faults", &fault);
+    }
+
+    /// A user with one policy: the adapter under its credentials, and its ARN.
+    pub async fn user(&self, policy: &Value) -> (Aws, String) {
+        let user = name("user");
+        let made = self.iam.create_user().user_name(&user).send().await.expect("create a user").user.expect("a user");
+        let put = self.iam.put_user_policy().user_name(&user).policy_name("inline");
+        put.policy_document(policy.to_string()).send().await.expect("give it a policy");
+        let key = self.iam.create_access_key().user_name(&user).send().await.expect("create a key");
+        let key = key.access_key.expect("a key");
+        (self.cloud_as(ACCOUNT, (&key.access_key_id, &key.secret_access_key)).await, made.arn)
+    }
+
     fn control(&self, method: &str, path: &str, body: &Value) {
         let address = self.endpoint.strip_prefix("http://").expect("the emulator speaks plain HTTP");
         let mut stream = TcpStream::connect(address.trim_end_matches('/')).expect("connect to the emulator");
@@ -119,7 +136,7 @@ async fn config(endpoint: &str, (key, secret): (&str, &str)) -> SdkConfig {
 }
 
 /// Asks until there is an answer, for a bounded time; what stands in its way is said in the end.
-async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
     loop {
         let obstacle = match ask().await {

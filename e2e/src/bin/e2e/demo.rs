@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use crds::Tenant;
 use e2e::interrupt;
+use e2e::remote::Remote;
 use e2e::testbed::{Options, TestBed, root};
 use kube::{Api, ResourceExt};
 
@@ -32,12 +33,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         signal = interrupt.received() => bail!("{signal} while starting"),
     };
     println!("the operator runs after {:.0} s", started.elapsed().as_secs_f32());
+    let control = bed.control_plane().slot().control();
+    let remote = Remote::start(control, bed.world().clone(), bed.clock().clone()).await?;
     let shown = tokio::select! {
         shown = show(&bed, started) => shown,
         signal = interrupt.received() => Err(anyhow::anyhow!("{signal}")),
         exit = bed.control_plane().failure() => Err(anyhow::anyhow!("{exit}")),
     };
     if shown.is_ok() && !arguments.once {
+        tell(&remote);
         println!("\nstop with Ctrl-C");
         tokio::select! {
             signal = interrupt.received() => println!("{signal}: stopping"),
@@ -69,6 +73,16 @@ async fn show(bed: &TestBed, started: Instant) -> anyhow::Result<()> {
     println!("{:#}", bed.ask(&reach, "/webapi/ping").await?);
     println!("\nto look around:\nexport KUBECONFIG={}", bed.control_plane().kubeconfig().display());
     Ok(())
+}
+
+/// How to move time and agents from another terminal.
+fn tell(remote: &Remote) {
+    let program = std::env::current_exe().map_or_else(|_| "e2e".to_owned(), |path| path.display().to_string());
+    println!("export E2E_DEMO={}", remote.url());
+    println!("\nto move the agents of a cluster, or the clock by which the operator decides:");
+    println!("{program} agents acme.example.com --set node-1=17.5.2 --set node-2=18.1.0");
+    println!("{program} agents acme.example.com --move-to 18.1.0");
+    println!("{program} clock +8h");
 }
 
 fn examples() -> anyhow::Result<Vec<PathBuf>> {

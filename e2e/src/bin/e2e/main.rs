@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod build;
 mod demo;
 mod python;
+mod remote;
 mod up;
 mod with_aws;
 
@@ -20,8 +21,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set the agents of a cluster of a running demo, or move them to another version.
+    Agents(remote::AgentsArguments),
     /// Build and install everything that a control plane needs.
     Build,
+    /// Set the clock by which the operator of a running demo decides.
+    Clock(remote::ClockArguments),
     /// Show the whole product: control plane, operator, the examples, until Ctrl-C.
     Demo(demo::Arguments),
     /// Print the path of the Python that has the emulator's packages.
@@ -35,7 +40,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Agents(arguments) => remote::agents(arguments).await,
         Command::Build => build::run().await,
+        Command::Clock(arguments) => remote::clock(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Python => python::run().await,
         Command::WithAws(arguments) => with_aws::run(arguments).await,

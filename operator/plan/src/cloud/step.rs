@@ -1,4 +1,5 @@
-//! Effects on AWS as values. Each is idempotent: applied twice, or after a lost answer, it ends in the same state.
+//! Effects on AWS as values. Each is idempotent: applied twice, or after a lost answer, it ends in the same state. One
+//! can only come near to that: AWS makes a second backup of the same name when it is asked twice at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -94,6 +95,23 @@ pub enum CloudStep {
         region: String,
         /// Table name.
         table: String,
+    },
+    /// Back a table up. One of that name exists already = done; two calls that cross make two (see
+    /// [`backup::step`](super::backup::step)).
+    CreateBackup {
+        /// Where.
+        region: String,
+        /// Table name.
+        table: String,
+        /// Name of the backup.
+        name: String,
+    },
+    /// Delete a backup. Gone already = done.
+    DeleteBackup {
+        /// Where.
+        region: String,
+        /// ARN of the backup: it names one for ever, so that what was read of it cannot be out of date.
+        arn: String,
     },
     /// Create a bucket. Owned by us already = done.
     CreateBucket {
@@ -195,6 +213,8 @@ impl CloudStep {
             CloudStep::SetPointInTimeRecovery { .. } => "SetPointInTimeRecovery",
             CloudStep::ProtectTable { .. } => "ProtectTable",
             CloudStep::BillTablePerRequest { .. } => "BillTablePerRequest",
+            CloudStep::CreateBackup { .. } => "CreateBackup",
+            CloudStep::DeleteBackup { .. } => "DeleteBackup",
             CloudStep::CreateBucket { .. } => "CreateBucket",
             CloudStep::TagBucket { .. } => "TagBucket",
             CloudStep::EnableVersioning { .. } => "EnableVersioning",
@@ -219,6 +239,8 @@ impl CloudStep {
             | CloudStep::SetPointInTimeRecovery { table, .. }
             | CloudStep::ProtectTable { table, .. }
             | CloudStep::BillTablePerRequest { table, .. } => table,
+            CloudStep::CreateBackup { name, .. } => name,
+            CloudStep::DeleteBackup { arn, .. } => arn,
             CloudStep::CreateBucket { bucket, .. }
             | CloudStep::TagBucket { bucket, .. }
             | CloudStep::EnableVersioning { bucket, .. }

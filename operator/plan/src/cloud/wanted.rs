@@ -243,3 +243,37 @@ pub fn role_policy(names: &CloudNames) -> Value {
         ],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever takes a tenant's Auth must neither read an older state out of a backup nor destroy the way back.
+    #[test]
+    fn the_role_of_a_tenant_has_no_right_to_its_backups() {
+        let names = CloudNames {
+            account: "123456789012".into(),
+            region: "us-west-2".into(),
+            state_table: "eu1-0-state".into(),
+            events_table: "eu1-0-events".into(),
+            bucket: "eu1-0-recordings".into(),
+            role: "eu1-0".into(),
+            role_arn: "arn:aws:iam::123456789012:role/tenancy/eu1/eu1-0".into(),
+        };
+        let policy = role_policy(&names);
+        let statements = policy["Statement"].as_array().expect("statements");
+        for part in ["Action", "Resource"] {
+            let words: Vec<&str> = statements
+                .iter()
+                .flat_map(|statement| statement[part].as_array().expect("a list"))
+                .map(|word| word.as_str().expect("a string"))
+                .collect();
+            assert!(words.len() >= 6, "{words:?}");
+            for word in words {
+                let lower = word.to_lowercase();
+                assert!(!lower.contains("backup") && !lower.contains("restore"), "{word}");
+                assert!(!word.ends_with(":*") && !word.ends_with("-state/*") && word != "*", "{word} covers backups");
+            }
+        }
+    }
+}

@@ -76,7 +76,7 @@ pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str
     let mut labels = tenant.component_labels(Component::Auth);
     labels.extend(ordinal_label.clone());
     let mut volumes = vec![
-        (mount::config(config), mount::CONFIG.to_owned()),
+        (mount::config("config", config), mount::CONFIG.to_owned()),
         (mount::secret("startup", startup, None), mount::STARTUP.to_owned()),
         (mount::aws_token(), mount::AWS_TOKEN.to_owned()),
     ];

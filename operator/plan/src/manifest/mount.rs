@@ -40,10 +40,10 @@ pub fn aws_token() -> Volume {
     }
 }
 
-/// A ConfigMap as the volume `config`.
-pub fn config(name: &str) -> Volume {
+/// The ConfigMap with a `teleport.yaml`, as a volume.
+pub fn config(volume: &str, name: &str) -> Volume {
     Volume {
-        name: "config".into(),
+        name: volume.into(),
         config_map: Some(ConfigMapVolumeSource { name: name.into(), ..ConfigMapVolumeSource::default() }),
         ..Volume::default()
     }

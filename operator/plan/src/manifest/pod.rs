@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::tenant::{Edition, Size};
+use crds::tenant::Size;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, ExecAction, HTTPGetAction, Lifecycle,
     LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Inputs;
+use crate::feed;
 use crate::names::Component;
 
 /// Port of the diagnostics.
@@ -62,35 +63,17 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
     pod_labels.extend(labels);
     pod_labels.insert("app.kubernetes.io/version".into(), inputs.version.to_string());
     pod_labels.insert("teleport.dev/majorVersion".into(), inputs.version.major.to_string());
-    let repository = match inputs.wanted.edition {
-        Edition::Enterprise => &inputs.installation.images.enterprise,
-        Edition::Community => &inputs.installation.images.community,
-    };
     let (milli_cpu, mebibytes) = resources(inputs.wanted.pod_inputs.size, component);
-    let mut mounts: Vec<VolumeMount> = Vec::new();
-    let mut pod_volumes: Vec<Volume> = Vec::new();
-    for (volume, directory) in volumes {
-        mounts.push(VolumeMount {
-            name: volume.name.clone(),
-            mount_path: directory,
-            read_only: Some(true),
-            ..VolumeMount::default()
-        });
-        pod_volumes.push(volume);
-    }
-    for (name, directory) in [("data", "/var/lib/teleport"), ("tmp", "/tmp")] {
-        mounts.push(VolumeMount { name: name.into(), mount_path: directory.into(), ..VolumeMount::default() });
-        pod_volumes.push(Volume {
-            name: name.into(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Volume::default()
-        });
-    }
+    let mut mounts = read_only(&volumes);
+    let mut pod_volumes: Vec<Volume> = volumes.into_iter().map(|(volume, _)| volume).collect();
+    let (scratch_mounts, scratch_volumes) = scratch();
+    mounts.extend(scratch_mounts);
+    pod_volumes.extend(scratch_volumes);
     let mut container_env = vec![variable("GOMEMLIMIT", format!("{}MiB", mebibytes * 9 / 10))];
     container_env.extend(env);
     let container = Container {
         name: "teleport".into(),
-        image: Some(format!("{repository}:{}", inputs.version)),
+        image: Some(image(inputs)),
         image_pull_policy: Some("IfNotPresent".into()),
         args: Some(args),
         env: Some(container_env),
@@ -125,12 +108,7 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
             limits: Some(BTreeMap::from([("memory".to_owned(), Quantity(format!("{}Gi", mebibytes / 1024)))])),
             ..ResourceRequirements::default()
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
-            read_only_root_filesystem: Some(true),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(container_security()),
         volume_mounts: Some(mounts),
         ..Container::default()
     };
@@ -141,14 +119,7 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
             automount_service_account_token: Some(false),
             containers: vec![container],
             enable_service_links: Some(false),
-            security_context: Some(PodSecurityContext {
-                fs_group: Some(USER),
-                run_as_group: Some(USER),
-                run_as_non_root: Some(true),
-                run_as_user: Some(USER),
-                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(pod_security()),
             service_account_name: service_account,
             termination_grace_period_seconds: Some(grace_seconds),
             topology_spread_constraints: Some(
@@ -165,6 +136,59 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
             volumes: Some(pod_volumes),
             ..PodSpec::default()
         }),
+    }
+}
+
+/// The image of the version that `inputs` is about.
+pub fn image(inputs: &Inputs<'_>) -> String {
+    feed::image(&inputs.installation.images, inputs.wanted.edition, inputs.version, inputs.feed)
+}
+
+/// Mounts these volumes read-only.
+pub fn read_only(volumes: &[(Volume, String)]) -> Vec<VolumeMount> {
+    volumes
+        .iter()
+        .map(|(volume, directory)| VolumeMount {
+            name: volume.name.clone(),
+            mount_path: directory.clone(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        })
+        .collect()
+}
+
+/// The directories that Teleport writes to, the root being read-only; their content goes with the pod.
+pub fn scratch() -> (Vec<VolumeMount>, Vec<Volume>) {
+    [("data", "/var/lib/teleport"), ("tmp", "/tmp")]
+        .map(|(name, directory)| {
+            (
+                VolumeMount { name: name.into(), mount_path: directory.into(), ..VolumeMount::default() },
+                Volume { name: name.into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+            )
+        })
+        .into_iter()
+        .unzip()
+}
+
+/// No root, the runtime's default system calls.
+pub fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        fs_group: Some(USER),
+        run_as_group: Some(USER),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// No capability, no way to more rights, nothing to write to but the mounts.
+pub fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+        read_only_root_filesystem: Some(true),
+        ..SecurityContext::default()
     }
 }
 

@@ -65,7 +65,7 @@ pub fn deployment(inputs: &Inputs<'_>, config: &str, join: &str) -> Object {
             env: vec![pod::variable("SSL_CERT_DIR", mount::TRUST)],
             ports,
             volumes: vec![
-                (mount::config(config), mount::CONFIG.to_owned()),
+                (mount::config("config", config), mount::CONFIG.to_owned()),
                 (mount::secret("join", join, None), mount::JOIN.to_owned()),
                 (
                     mount::secret(

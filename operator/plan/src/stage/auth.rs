@@ -3,55 +3,68 @@
 use crds::{ConditionType, Reason};
 
 use super::deployment::Rollout;
-use super::update::{self, Template};
+use super::update;
 use super::{Answer, POLL, RETRY, Scope, Stage};
+use crate::course::{Course, Target};
 use crate::fact::Fact;
-use crate::manifest::Rendered;
-use crate::object::{Kind, Ref};
+use crate::manifest::{AuthObjects, Rendered};
+use crate::object::{Kind, Object, Ref};
 use crate::step::Step;
 use crate::version::{KNOWN_MAJORS, Version, parse_reported};
 
 /// Plans the stage. Without a rendering (an earlier stage has not settled) only the verdict is given.
-pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, template: &Template) -> Stage {
+pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, course: &Course) -> Stage {
     let mut stage = Stage::default();
     if let Some(rendered) = rendered {
-        converge(scope, rendered, template, &mut stage);
+        converge(scope, &rendered.auth, course, &mut stage);
     } else {
         stage.waits("the earlier stages");
     }
-    judge(scope, template.version(), &mut stage);
+    judge(scope, &course.auth, &mut stage);
     stage
 }
 
-fn converge(scope: &Scope<'_>, rendered: &Rendered, template: &Template, stage: &mut Stage) {
-    if !KNOWN_MAJORS.contains(&template.version().major) {
-        stage.stalls(Reason::InvalidSpec, update::unknown_version(template.version()), RETRY);
+fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut Stage) {
+    let target = &course.auth;
+    if !KNOWN_MAJORS.contains(&target.version.major) {
+        stage.stalls(Reason::InvalidSpec, update::unknown_version(&target.version), RETRY);
         return;
     }
-    if !template.is_recorded() {
+    if !course.recorded {
         // What starts must stand in status first: the version whose Auth was ever started is what no later one may go below.
         stage.waits("the rendering to be recorded");
         return;
     }
-    let auth = &rendered.auth;
     let mut there = stage.ensure(scope, &auth.service_account) & stage.ensure(scope, &auth.service);
     // While a rendering is held back, pods keep theirs; but one that is missing has none to keep.
     let missing = auth.deployments.iter().any(|wanted| scope.observed.objects.known(&wanted.reference).is_none());
-    if !template.is_held() || missing {
+    if !target.held || missing {
         there &= stage.ensure(scope, &auth.config) & stage.ensure(scope, &auth.startup);
     }
     if !there {
         return;
     }
     // The one that does not serve first: the other goes down only when this one is back.
-    let mut order: Vec<_> = auth.deployments.iter().collect();
+    let mut order: Vec<&Object> = auth.deployments.iter().collect();
+    if course.alone && !serves_alone(scope, auth, target) {
+        order.truncate(1);
+        let others = auth.deployments.iter().skip(1);
+        let old =
+            others.filter(|other| version_of(scope, &other.reference).is_some_and(|found| found != target.version));
+        for other in old {
+            retire(scope, other.reference.clone(), stage);
+        }
+        if !stage.is_settled() {
+            return;
+        }
+    }
     order.sort_by_key(|wanted| {
         let live = scope.observed.objects.known(&wanted.reference);
         live.is_some_and(|live| Rollout::of(live).complete)
     });
     for wanted in order {
         let live = scope.observed.objects.known(&wanted.reference);
-        if !stage.ensure(scope, &template.applicable(wanted, live)) {
+        if !stage.ensure(scope, &target.applicable(wanted, live)) {
             return;
         }
         let rollout = live.map(Rollout::of).unwrap_or_default();
@@ -64,10 +77,26 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, template: &Template, stage: 
         retire(scope, Ref::new(Kind::Deployment, scope.tenant.auth_deployment(ordinal)), stage);
     }
     match &scope.observed.teleport.auth {
-        Fact::Known(_) if answers(scope, template.version()) => {}
+        Fact::Known(_) if said(scope).as_ref() == Some(&target.version) => {}
         Fact::Unknown => stage.unread.push("Auth could not be asked".into()),
-        Fact::Known(_) | Fact::Absent => stage.polls(format!("Auth to answer as version {}", template.version())),
+        Fact::Known(_) | Fact::Absent => stage.polls(format!("Auth to answer as version {}", target.version)),
     }
+}
+
+/// Whether the first replica runs the target and answers as it, so that others of the same version may join it.
+fn serves_alone(scope: &Scope<'_>, auth: &AuthObjects, target: &Target) -> bool {
+    let Some(first) = auth.deployments.first() else { return false };
+    let complete = scope.observed.objects.known(&first.reference).is_some_and(|live| Rollout::of(live).complete);
+    complete
+        && version_of(scope, &first.reference).as_ref() == Some(&target.version)
+        && said(scope).as_ref() == Some(&target.version)
+}
+
+/// The version that the pods of a Deployment are made from.
+fn version_of(scope: &Scope<'_>, reference: &Ref) -> Option<Version> {
+    let live = scope.observed.objects.known(reference)?;
+    let label = &live["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/version"];
+    Version::parse(label.as_str()?).ok()
 }
 
 /// Takes a replica away that is not wanted any more.
@@ -88,14 +117,13 @@ fn retire(scope: &Scope<'_>, reference: Ref, stage: &mut Stage) {
     }
 }
 
-/// Whether Auth itself says that it is this tenant's, at this version.
-fn answers(scope: &Scope<'_>, version: &Version) -> bool {
-    scope.observed.teleport.auth.known().is_some_and(|ping| {
-        ping.cluster_name == scope.wanted.domain && parse_reported(&ping.version).as_ref() == Some(version)
-    })
+/// The version as which Auth itself answers, if it says that it is this tenant's.
+fn said(scope: &Scope<'_>) -> Option<Version> {
+    let ping = scope.observed.teleport.auth.known()?;
+    (ping.cluster_name == scope.wanted.domain).then(|| parse_reported(&ping.version)).flatten()
 }
 
-fn judge(scope: &Scope<'_>, version: &Version, stage: &mut Stage) {
+fn judge(scope: &Scope<'_>, target: &Target, stage: &mut Stage) {
     let (ready, wanted) = pods(scope);
     let condition = ConditionType::AuthAvailable;
     let counts = format!("{ready} of {wanted} Auth pods ready");
@@ -103,23 +131,23 @@ fn judge(scope: &Scope<'_>, version: &Version, stage: &mut Stage) {
         stage.verdict(condition, Answer::False, Reason::PodsNotReady, counts);
         return;
     }
-    match &scope.observed.teleport.auth {
-        Fact::Known(_) if answers(scope, version) => {
+    match (&scope.observed.teleport.auth, said(scope)) {
+        (Fact::Known(_), Some(version)) if target.accepts(Some(&version)) => {
             stage.verdict(condition, Answer::True, Reason::Serving, format!("{counts}, version {version}"));
         }
-        Fact::Known(ping) => stage.verdict(
+        (Fact::Known(ping), _) => stage.verdict(
             condition,
             Answer::False,
             Reason::VersionMismatch,
             format!(
-                "{counts}, but Auth answers as {} of cluster {}, not as {version} of {}",
-                ping.version, ping.cluster_name, scope.wanted.domain
+                "{counts}, but Auth answers as {} of cluster {}, not as {} of {}",
+                ping.version, ping.cluster_name, target.version, scope.wanted.domain
             ),
         ),
-        Fact::Absent => {
+        (Fact::Absent, _) => {
             stage.verdict(condition, Answer::False, Reason::NotServing, format!("{counts}, but none is reachable"));
         }
-        Fact::Unknown => {
+        (Fact::Unknown, _) => {
             stage.verdict(
                 condition,
                 Answer::Unknown,

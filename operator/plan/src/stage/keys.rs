@@ -95,8 +95,8 @@ fn web<'a>(scope: &Scope<'a>, stage: &mut Stage) -> Option<&'a WebSecret> {
             let names = [domain.clone(), format!("*.{domain}")];
             let covers = names.iter().all(|name| web.certificate.names.contains(name));
             let renew_at = web.certificate.not_after - RENEW_BEFORE;
-            if covers && web.key_matches && web.issued_by_tenant && renew_at > scope.observed.now {
-                stage.wakes_in(renew_at - scope.observed.now);
+            if covers && web.key_matches && web.issued_by_tenant && renew_at > scope.observed.wall {
+                stage.wakes_in(renew_at - scope.observed.wall);
             } else {
                 stage.steps.push(issue);
             }

@@ -7,37 +7,37 @@ use crds::{ConditionType, Reason};
 use serde_json::Value;
 
 use super::deployment::Rollout;
-use super::update::Template;
 use super::{Answer, POLL, Scope, Stage};
+use crate::course::Target;
 use crate::fact::Fact;
 use crate::manifest::Rendered;
 use crate::object::{Kind, Ref};
 use crate::teleport::WebPing;
-use crate::version::{Version, parse_reported};
+use crate::version::parse_reported;
 
 /// How many addresses status holds.
 const ADDRESSES: usize = 16;
 
 /// Plans the stage.
-pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, template: &Template, ports: Option<&Ports>) -> Stage {
+pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, target: &Target, ports: Option<&Ports>) -> Stage {
     let mut stage = Stage::default();
     if let Some(rendered) = rendered {
-        converge(scope, rendered, template, ports, &mut stage);
+        converge(scope, rendered, target, ports, &mut stage);
     } else {
         stage.waits("the earlier stages");
     }
-    judge(scope, template.version(), ports, &mut stage);
+    judge(scope, target, ports, &mut stage);
     stage
 }
 
-fn converge(scope: &Scope<'_>, rendered: &Rendered, template: &Template, ports: Option<&Ports>, stage: &mut Stage) {
+fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Option<&Ports>, stage: &mut Stage) {
     let proxy = &rendered.proxy;
     let live = scope.observed.objects.known(&proxy.deployment.reference);
     let mut there = stage.ensure(scope, &proxy.service);
-    if !template.is_held() || live.is_none() {
+    if !target.held || live.is_none() {
         there &= stage.ensure(scope, &proxy.config) & stage.ensure(scope, &proxy.join);
     }
-    if !there || !stage.ensure(scope, &template.applicable(&proxy.deployment, live)) {
+    if !there || !stage.ensure(scope, &target.applicable(&proxy.deployment, live)) {
         return;
     }
     let rollout = live.map(Rollout::of).unwrap_or_default();
@@ -49,13 +49,15 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, template: &Template, ports: 
         stage.waits(format!("the load balancer to give {} an address", proxy.service.reference));
     }
     match &scope.observed.teleport.web {
-        Fact::Known(ping) if complaint(scope, ping, template.version(), ports).is_none() => {}
+        Fact::Known(ping)
+            if parse_reported(&ping.version).as_ref() == Some(&target.version)
+                && complaint(scope, ping, target, ports).is_none() => {}
         Fact::Unknown => stage.unread.push("Proxy could not be asked".into()),
-        Fact::Known(_) | Fact::Absent => stage.polls(format!("Proxy to answer as version {}", template.version())),
+        Fact::Known(_) | Fact::Absent => stage.polls(format!("Proxy to answer as version {}", target.version)),
     }
 }
 
-fn judge(scope: &Scope<'_>, version: &Version, ports: Option<&Ports>, stage: &mut Stage) {
+fn judge(scope: &Scope<'_>, target: &Target, ports: Option<&Ports>, stage: &mut Stage) {
     let (ready, wanted) = pods(scope);
     let condition = ConditionType::ProxyAvailable;
     let counts = format!("{ready} of {wanted} Proxy pods ready");
@@ -64,8 +66,10 @@ fn judge(scope: &Scope<'_>, version: &Version, ports: Option<&Ports>, stage: &mu
         return;
     }
     match &scope.observed.teleport.web {
-        Fact::Known(ping) => match complaint(scope, ping, version, ports) {
-            None => stage.verdict(condition, Answer::True, Reason::Serving, format!("{counts}, version {version}")),
+        Fact::Known(ping) => match complaint(scope, ping, target, ports) {
+            None => {
+                stage.verdict(condition, Answer::True, Reason::Serving, format!("{counts}, version {}", ping.version));
+            }
             Some(complaint) => {
                 stage.verdict(condition, Answer::False, Reason::VersionMismatch, format!("{counts}, but {complaint}"));
             }
@@ -89,13 +93,13 @@ pub fn pods(scope: &Scope<'_>) -> (i64, i64) {
 }
 
 /// What Proxy says of itself, held against what it should say.
-fn complaint(scope: &Scope<'_>, ping: &WebPing, version: &Version, ports: Option<&Ports>) -> Option<String> {
+fn complaint(scope: &Scope<'_>, ping: &WebPing, target: &Target, ports: Option<&Ports>) -> Option<String> {
     let domain = &scope.wanted.domain;
     if ping.cluster_name != *domain {
         return Some(format!("Proxy belongs to cluster {}", ping.cluster_name));
     }
-    if parse_reported(&ping.version).as_ref() != Some(version) {
-        return Some(format!("Proxy answers as version {}, not {version}", ping.version));
+    if !target.accepts(parse_reported(&ping.version).as_ref()) {
+        return Some(format!("Proxy answers as version {}, not {}", ping.version, target.version));
     }
     // A self-compiled Community build calls itself `oss`.
     let enterprise = ping.edition == "ent";

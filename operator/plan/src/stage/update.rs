@@ -1,104 +1,111 @@
-//! What the pods are rendered from, and what is due. A user's edit of the pods is applied at once; every other change of
-//! the rendering, and every change of version, waits for a maintenance window.
+//! Last stage: what is due, whether it may start, and the hop that runs. It decides and writes status; Auth and Proxy
+//! follow what it recorded in their own stages.
 
-use crds::tenant_status::{Applied, BlockerStatus, HopKind, Next, TenantStatus};
+mod claim;
+mod next;
+mod progress;
+
+use chrono::TimeDelta;
+use crds::tenant_status::{Applied, TenantStatus};
+use crds::update_status::{HopKind, HopRecord, Next, Update};
 use crds::{ConditionType, Reason};
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Answer, Scope, Verdict};
-use crate::manifest::Rendered;
-use crate::object::Object;
+use super::{Answer, Scope, Stage};
+use crate::course::{self, Course};
+use crate::gate::Inventory;
+use crate::manifest::{Inputs, Rendered};
 use crate::version::{KNOWN_MAJORS, Version};
 
-/// The decision about the pod templates.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Template {
-    version: Version,
-    /// To be written to status.
-    record: Option<Applied>,
-    /// Whether that must be done before anything else, since pods will start from it.
-    starts: bool,
-    held: bool,
-    next: Option<Next>,
+pub use next::Due;
+
+/// How many ended hops status keeps.
+const HISTORY: usize = 10;
+
+/// What the earlier stages came to.
+pub struct Given<'a> {
+    /// The version that runs.
+    pub running: &'a Version,
+    /// What both components should run now.
+    pub course: &'a Course,
+    /// The agents, as far as the gate asks.
+    pub inventory: &'a Inventory,
+    /// When the inventory was last read.
+    pub agents_read_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// The first earlier stage that is not settled, and what it waits for.
+    pub unsettled: Option<String>,
+    /// Whether Auth is as it should be now.
+    pub auth_settled: bool,
+    /// Whether Proxy is.
+    pub proxy_settled: bool,
+    /// Everything that a rendering of another version needs, once an earlier stage allows one.
+    pub inputs: Option<Inputs<'a>>,
+    /// The rendering of what runs now.
+    pub rendered: Option<&'a Rendered>,
 }
 
-/// The version that the pods run: the one they were rendered from. Before the tenant was ever ready there is nothing to
-/// protect, and the wanted one is taken, so that a first start with a wrong version can be mended.
-pub fn running(scope: &Scope<'_>) -> Version {
-    let wanted = &scope.wanted.version;
-    let Some(applied) = applied(scope).and_then(|applied| Version::parse(&applied.version).ok()) else {
-        return wanted.clone();
+/// What the stage comes to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The stage.
+    pub stage: Stage,
+    /// The hop that runs after this plan.
+    pub update: Option<Update>,
+    /// The hop that is next.
+    pub next: Option<Next>,
+    /// The first thing that a person must do before it can start.
+    pub blocked: Option<Reason>,
+    /// A hop that ends with this plan.
+    pub ended: Option<HopRecord>,
+    /// The `applyNow` that this plan acts upon.
+    pub applies_now: Option<Time>,
+    /// The version whose Auth starts after this plan.
+    pub starts: Option<Version>,
+    /// What the pods were rendered from when a hop ended.
+    pub applied: Option<Applied>,
+    /// Whether to look at everything that the gate asks for once more, live, and plan again.
+    pub look: bool,
+}
+
+/// Plans the stage.
+pub fn plan(scope: &Scope<'_>, given: &Given<'_>) -> Outcome {
+    let mut outcome = match course::update(scope) {
+        Some(update) => progress::plan(scope, given, update),
+        None => claim::plan(scope, given),
     };
-    let highest =
-        status(scope).and_then(|status| status.auth_high_water.as_deref()).and_then(|text| Version::parse(text).ok());
-    let upward = highest.is_none_or(|highest| wanted.major >= highest.major && wanted.major <= highest.major + 1);
-    if never_ready(scope) && upward { wanted.clone() } else { applied }
+    verdicts(&mut outcome, given.running, next::follows(scope));
+    outcome
 }
 
-fn status<'a>(scope: &Scope<'a>) -> Option<&'a TenantStatus> {
-    scope.observed.tenant.status.as_ref()
-}
-
-fn applied<'a>(scope: &Scope<'a>) -> Option<&'a Applied> {
-    status(scope).and_then(|status| status.applied.as_ref())
-}
-
-fn never_ready(scope: &Scope<'_>) -> bool {
-    status(scope).is_none_or(|status| status.version.is_none())
-}
-
-/// Decides; `rendered` is the rendering for the running version, once an earlier stage allows one.
-pub fn decide(scope: &Scope<'_>, rendered: Option<&Rendered>) -> Template {
-    let version = running(scope);
-    let next = version_change(scope, &version);
-    let mut template = Template { next, version, record: None, starts: false, held: false };
-    let Some(rendered) = rendered.filter(|_| KNOWN_MAJORS.contains(&template.version.major)) else { return template };
-    let wanted = Applied {
-        generation: scope.observed.tenant.metadata.generation.unwrap_or_default(),
-        version: template.version.to_string(),
-        pod_inputs: scope.wanted.pod_inputs.digest(),
-        template: rendered.template(),
-    };
-    let Some(applied) = applied(scope) else {
-        template.starts = true;
-        template.record = Some(wanted);
-        return template;
-    };
-    // Only a person's edit is applied at once: a new generation and other inputs. The same inputs rendered otherwise, or
-    // other inputs of the same generation, come from another operator or another policy, and wait.
-    let edited = wanted.generation != applied.generation && wanted.pod_inputs != applied.pod_inputs;
-    if wanted.template == applied.template {
-        template.record = (wanted != *applied).then_some(wanted);
-    } else if edited || never_ready(scope) {
-        template.starts = true;
-        template.record = Some(wanted);
-    } else {
-        template.held = true;
-        template.next.get_or_insert_with(|| Next {
-            kind: HopKind::Template,
-            to: template.version.to_string(),
-            blockers: vec![window_missing("the new pod template is not rolled out")],
-        });
+impl Outcome {
+    /// Writes the decision into status.
+    pub fn record(&self, status: &mut TenantStatus) {
+        let Outcome { stage: _, update, next, blocked: _, ended, applies_now, starts, applied, look: _ } = self;
+        status.update.clone_from(update);
+        status.next.clone_from(next);
+        if let Some(ended) = ended {
+            status.history.insert(0, ended.clone());
+            status.history.truncate(HISTORY);
+        }
+        if applies_now.is_some() {
+            status.applied_now.clone_from(applies_now);
+        }
+        if let Some(version) = starts {
+            raise(status, version);
+        }
+        if let Some(applied) = applied {
+            status.version = Some(applied.version.clone());
+            status.applied = Some(applied.clone());
+        }
     }
-    template
 }
 
-fn version_change(scope: &Scope<'_>, running: &Version) -> Option<Next> {
-    let wanted = &scope.wanted.version;
-    if wanted == running {
-        return None;
+/// Records the highest version whose Auth was ever started, before it starts.
+pub fn raise(status: &mut TenantStatus, version: &Version) {
+    let highest = status.auth_high_water.as_deref().and_then(|version| Version::parse(version).ok());
+    if highest.is_none_or(|highest| highest < *version) {
+        status.auth_high_water = Some(version.to_string());
     }
-    let kind = if wanted.major != running.major {
-        HopKind::Major
-    } else if wanted.minor != running.minor {
-        HopKind::Minor
-    } else {
-        HopKind::Patch
-    };
-    let unknown = (!KNOWN_MAJORS.contains(&wanted.major))
-        .then(|| BlockerStatus { reason: Reason::VersionUnknown.to_string(), message: unknown_version(wanted) });
-    let window = window_missing(&format!("the tenant stays at {running}"));
-    Some(Next { kind, to: wanted.to_string(), blockers: unknown.into_iter().chain([window]).collect() })
 }
 
 /// Why a version cannot be run at all.
@@ -110,70 +117,43 @@ pub fn unknown_version(version: &Version) -> String {
     )
 }
 
-fn window_missing(consequence: &str) -> BlockerStatus {
-    BlockerStatus {
-        reason: Reason::WindowMissing.to_string(),
-        message: format!("no maintenance window applies to this tenant: {consequence}"),
+/// `UpdateDue`, `UpdateBlocked` and `Updating`.
+fn verdicts(outcome: &mut Outcome, running: &Version, follows: bool) {
+    let (due, blocked, updating) = (ConditionType::UpdateDue, ConditionType::UpdateBlocked, ConditionType::Updating);
+    let Outcome { stage, update, next, blocked: person, .. } = outcome;
+    match update {
+        None => stage.verdict(updating, Answer::False, Reason::Idle, "no change runs"),
+        Some(update) => {
+            let reason = if update.halted_at.is_some() { Reason::HopHalted } else { Reason::HopRunning };
+            let what = format!("{:?} from {} to {}: {:?}", update.kind, update.from, update.to, update.stage);
+            stage.verdict(updating, Answer::True, reason, what);
+        }
+    }
+    let Some(next) = next else {
+        let message = match update {
+            Some(_) => "the change that is due runs".to_owned(),
+            None => format!("version {running} is what should run"),
+        };
+        stage.verdict(due, Answer::False, Reason::UpToDate, message.clone());
+        stage.verdict(blocked, Answer::False, Reason::UpToDate, message);
+        return;
+    };
+    let reason = match (next.kind, next.due_since.is_some()) {
+        (_, false) => Reason::Waiting,
+        (HopKind::Template, true) => Reason::TemplateChanged,
+        (_, true) if follows => Reason::NewRelease,
+        (_, true) => Reason::VersionPinned,
+    };
+    let answer = if next.due_since.is_some() { Answer::True } else { Answer::False };
+    stage.verdict(due, answer, reason, format!("{:?} to {}", next.kind, next.to));
+    let messages: Vec<&str> = next.blockers.iter().map(|blocker| blocker.message.as_str()).collect();
+    match person {
+        Some(reason) => stage.verdict(blocked, Answer::True, *reason, messages.join("; ")),
+        None => stage.verdict(blocked, Answer::False, Reason::Waiting, messages.join("; ")),
     }
 }
 
-impl Template {
-    /// The version that the pods run.
-    pub fn version(&self) -> &Version {
-        &self.version
-    }
-
-    /// The change that is due.
-    pub fn next(&self) -> Option<&Next> {
-        self.next.as_ref()
-    }
-
-    /// Whether what starts stands in status already.
-    pub fn is_recorded(&self) -> bool {
-        !self.starts
-    }
-
-    /// Whether pods stay as they are although they would be rendered differently now.
-    pub fn is_held(&self) -> bool {
-        self.held
-    }
-
-    /// The Deployment to apply: as rendered, or, while the rendering is held back, with the template that it has.
-    pub fn applicable(&self, wanted: &Object, live: Option<&Value>) -> Object {
-        let Some(live) = live.filter(|_| self.held) else { return wanted.clone() };
-        let same_replicas = wanted.manifest["spec"]["replicas"] == live["spec"]["replicas"];
-        wanted.keeping_template(live, same_replicas)
-    }
-
-    /// Writes the decision into status.
-    pub fn record(&self, status: &mut TenantStatus) {
-        status.next.clone_from(&self.next);
-        let Some(record) = &self.record else { return };
-        let highest = status.auth_high_water.as_deref().and_then(|version| Version::parse(version).ok());
-        if highest.is_none_or(|highest| highest < self.version) {
-            status.auth_high_water = Some(self.version.to_string());
-        }
-        status.applied = Some(record.clone());
-    }
-
-    /// `UpdateDue` and `UpdateBlocked`.
-    pub fn verdicts(&self) -> Vec<Verdict> {
-        let verdict = |condition, answer, reason, message: String| Verdict { condition, answer, reason, message };
-        let (due, blocked) = (ConditionType::UpdateDue, ConditionType::UpdateBlocked);
-        let Some(next) = &self.next else {
-            let message = || format!("version {} is what should run", self.version);
-            return vec![
-                verdict(due, Answer::False, Reason::UpToDate, message()),
-                verdict(blocked, Answer::False, Reason::UpToDate, message()),
-            ];
-        };
-        let reason = if next.kind == HopKind::Template { Reason::TemplateChanged } else { Reason::VersionPinned };
-        let unknown = next.blockers.iter().any(|blocker| blocker.reason == Reason::VersionUnknown.to_string());
-        let first = if unknown { Reason::VersionUnknown } else { Reason::WindowMissing };
-        let blockers: Vec<&str> = next.blockers.iter().map(|blocker| blocker.message.as_str()).collect();
-        vec![
-            verdict(due, Answer::True, reason, format!("{:?} to {}", next.kind, next.to)),
-            verdict(blocked, Answer::True, first, blockers.join("; ")),
-        ]
-    }
+/// The earliest of two moments to look again.
+fn sooner(stage: &mut Stage, delay: TimeDelta) {
+    stage.wakes_in(delay.max(TimeDelta::seconds(1)));
 }

@@ -7,17 +7,24 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use plan::agents::{Inventory, Memory, Pool, Reading, Stored};
 use plan::claims::{Claim, Subject};
 use plan::cloud::CloudFacts;
+use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
 use plan::cloud::step::CloudStep;
+use plan::feed::Feed;
+use plan::feed::standing::Standing;
 use plan::fleet::Installation;
 use plan::keys::{Authorities, Authority, CertificateFacts, Sensitive, WebIssuer};
+use plan::line::Place;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{AuthoritySecret, Inventory, Objects, Observed, Processes, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Objects, Observed, Processes, Secrets, WebSecret};
 use plan::step::Step;
-use plan::teleport::{AuthPing, WebPing};
+use plan::teleport::{AuthPing, Instance, WebPing};
+use plan::updates::{Updates, WindowFact};
+use plan::version::Version;
 use plan::{Fact, Plan};
 use serde_json::{Value, json};
 
@@ -28,6 +35,18 @@ portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: example.com/teleport-ent-distroless, community: example.com/teleport-distroless}
 "#;
 
+pub const FEED: &str = r#"
+releases:
+  - {version: 16.4.3, releasedAt: 2026-01-01T00:00:00Z}
+  - {version: 17.5.2, releasedAt: 2026-03-01T00:00:00Z}
+  - {version: 17.5.3, releasedAt: 2026-03-10T00:00:00Z}
+  - {version: 18.1.0, releasedAt: 2026-05-01T00:00:00Z}
+  - {version: 18.1.1, releasedAt: 2026-06-01T00:00:00Z}
+  - {version: 18.2.0, releasedAt: 2026-07-01T00:00:00Z}
+channels: {stable: {soak: {patch: 24h, minor: 72h, major: 720h}}}
+"#;
+
+#[derive(Clone)]
 pub struct World {
     pub now: DateTime<Utc>,
     pub tenant: Tenant,
@@ -41,7 +60,21 @@ pub struct World {
     pub web: Option<CertificateFacts>,
     pub license: bool,
     pub inventory: Option<Inventory>,
+    /// What Auth would list now.
+    pub agents: Vec<Instance>,
+    pub pools: Vec<Pool>,
+    /// The ConfigMap of the vanished agents, as text, and how often it was written.
+    pub remembered: Option<BTreeMap<String, String>>,
+    pub memory_writes: u64,
     pub gone: bool,
+    pub feed: Feed,
+    pub window: WindowFact,
+    pub place: Place,
+    pub backups: Vec<BackupFacts>,
+    /// Versions that refuse the configuration.
+    pub refused: Vec<String>,
+    /// Versions whose pods never become ready.
+    pub broken: Vec<String>,
     /// Versions of running Auth pods, for invariants.
     pub auth_versions: Vec<String>,
     versions: u64,
@@ -73,7 +106,17 @@ impl World {
             web: None,
             license: false,
             inventory: None,
+            agents: Vec::new(),
+            pools: Vec::new(),
+            remembered: None,
+            memory_writes: 0,
             gone: false,
+            feed: Feed::parse(FEED).expect("a feed"),
+            window: WindowFact::Missing { window: "customers/default".into() },
+            place: Place::Free,
+            backups: Vec::new(),
+            refused: Vec::new(),
+            broken: Vec::new(),
             auth_versions: Vec::new(),
             versions: 0,
         }
@@ -87,6 +130,20 @@ impl World {
             id: names::tenant_id(&uid),
             uid,
         }
+    }
+
+    /// The versions of the Auth Deployments that are there.
+    pub fn auth_pod_versions(&self) -> Vec<Version> {
+        let names = ["acme-auth-0", "acme-auth-1"];
+        let there = names.into_iter().filter(|name| self.objects.contains_key(&Ref::new(Kind::Deployment, *name)));
+        there.map(|name| Version::parse(&self.version_of(name)).expect("a version")).collect()
+    }
+
+    /// The version of the Proxy Deployment.
+    pub fn proxy_pod_version(&self) -> Option<Version> {
+        self.objects
+            .contains_key(&Ref::new(Kind::Deployment, "acme-proxy"))
+            .then(|| Version::parse(&self.version_of("acme-proxy")).expect("a version"))
     }
 
     pub fn ready(&self) -> bool {
@@ -112,6 +169,11 @@ impl World {
     }
 
     pub fn observe(&self) -> Observed {
+        self.look(false)
+    }
+
+    /// What is seen; `live` as in the last look before a hop.
+    pub fn look(&self, live: bool) -> Observed {
         let identity = self.identity();
         let fact = |name: String| Fact::answered(self.tables.get(&name).map(|(facts, _)| facts.clone()));
         let prefix = format!("eu1-{}", identity.id);
@@ -124,6 +186,8 @@ impl World {
         let web = if self.pods_ready("acme-proxy") { Fact::Known(self.web_ping()) } else { Fact::Absent };
         Observed {
             now: self.now,
+            wall: self.now,
+            clock_skew: Fact::Known(TimeDelta::zero()),
             operator_version: "0.1.0".into(),
             tenant: self.tenant.clone(),
             installation: Installation::parse(INSTALLATION).map_err(|faults| faults.join("; ")),
@@ -152,6 +216,21 @@ impl World {
                 license: Fact::answered(self.license.then_some(Ok(()))),
             },
             teleport: Processes { auth, web, inventory: self.inventory.clone().map(Arc::new) },
+            pools: Fact::Known(self.pools.clone()),
+            memory: Fact::answered(
+                self.remembered.as_ref().map(|data| Stored {
+                    resource_version: self.memory_writes.to_string(),
+                    memory: Memory::parse(data),
+                }),
+            ),
+            updates: Updates {
+                feed: Ok(Arc::new(self.feed.clone())),
+                standing: Arc::new(Standing::new([])),
+                window: self.window.clone(),
+                place: self.place,
+                backups: Fact::Known(self.backups.clone()),
+                live,
+            },
             failures: BTreeMap::new(),
         }
     }
@@ -179,10 +258,13 @@ impl World {
     /// Plans as the operator does, reading Secrets that the plan asks for.
     pub fn plan(&self) -> Plan {
         let mut observed = self.observe();
-        for _ in 0..3 {
+        for _ in 0..8 {
             let plan = plan::tenant(&observed);
-            if plan.needs.is_empty() {
+            if plan.needs.is_empty() && (observed.updates.live || !plan.look) {
                 return plan;
+            }
+            if plan.look {
+                observed.updates = self.look(true).updates;
             }
             for need in plan.needs {
                 let fact = Fact::answered(self.objects.get(&need).cloned());
@@ -202,6 +284,9 @@ impl World {
     /// Time passes: tables settle, pods start, the inventory is read.
     pub fn tick(&mut self) {
         self.now += TimeDelta::seconds(5);
+        for backup in &mut self.backups {
+            backup.status = BackupStatus::Available;
+        }
         for (facts, remaining) in self.tables.values_mut() {
             *remaining = remaining.saturating_sub(1);
             if *remaining == 0 {
@@ -211,7 +296,18 @@ impl World {
         let mut running = Vec::new();
         for (reference, live) in &mut self.objects {
             match reference.kind {
+                Kind::Job => {
+                    let image = live["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+                    let refused = self.refused.iter().any(|version| image.ends_with(version.as_str()));
+                    let type_ = if refused { "Failed" } else { "Complete" };
+                    live["status"] = json!({"conditions": [{"type": type_, "status": "True", "message": "said so"}]});
+                }
                 Kind::Deployment => {
+                    let image = live["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+                    if self.broken.iter().any(|version| image.ends_with(version.as_str())) {
+                        live["status"] = json!({"observedGeneration": live["metadata"]["generation"]});
+                        continue;
+                    }
                     let wanted = live["spec"]["replicas"].clone();
                     live["status"] = json!({"observedGeneration": live["metadata"]["generation"], "replicas": wanted,
                         "updatedReplicas": wanted, "readyReplicas": wanted, "availableReplicas": wanted});
@@ -230,7 +326,11 @@ impl World {
         }
         self.auth_versions = running;
         if self.pods_ready("acme-auth-0") {
-            self.inventory = Some(Inventory { read_at: self.now, instances: Vec::new() });
+            let mut reading = Reading::default();
+            for agent in &self.agents {
+                reading.add(agent).expect("a good entry");
+            }
+            self.inventory = Some(reading.finish(self.now));
         }
     }
 
@@ -275,6 +375,12 @@ impl World {
                     ..certificate(self.now)
                 });
             }
+            Step::RememberAgents { memory, seen } => {
+                let current = self.remembered.as_ref().map(|_| self.memory_writes.to_string());
+                assert_eq!(*seen, current, "a blind write");
+                self.remembered = Some(memory.render());
+                self.memory_writes += 1;
+            }
             Step::Apply(object) => {
                 let mut live = object.manifest.clone();
                 let before = self.objects.get(&object.reference);
@@ -294,6 +400,16 @@ impl World {
 
     fn cloud(&mut self, step: &CloudStep) {
         match step {
+            CloudStep::CreateBackup { table, name, .. } => self.backups.push(BackupFacts {
+                arn: format!("arn:aws:dynamodb:us-west-2:123456789012:table/{table}/backup/{}", self.backups.len()),
+                name: name.clone(),
+                table_arn: format!("arn:aws:dynamodb:us-west-2:123456789012:table/{table}"),
+                status: BackupStatus::Creating,
+                kind: BackupKind::User,
+                created: self.now,
+                size: None,
+            }),
+            CloudStep::DeleteBackup { arn, .. } => self.backups.retain(|backup| backup.arn != *arn),
             CloudStep::CreateTable { table, .. } => {
                 let facts = TableFacts {
                     arn: format!("arn:aws:dynamodb:us-west-2:123456789012:table/{}", table.name),

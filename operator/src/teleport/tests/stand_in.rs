@@ -1,10 +1,12 @@
 //! Servers for one test: an Auth with mTLS and gRPC, a Proxy with HTTPS. Each listens on a loopback port of its own,
-//! serves until it is dropped, and remembers who called.
+//! serves until it is dropped, and remembers who called. What agents are told is in `stand_in/told.rs`.
+
+pub mod told;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::{Stream, StreamExt, stream};
 use http_body_util::{Full, StreamBody};
@@ -13,7 +15,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use plan::keys::{Authorities, Authority};
 use prost::Message;
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -27,12 +28,21 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tower::Service;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::super::kept::Kept;
 use super::super::rpc::service::auth_service_server::{AuthService, AuthServiceServer};
-use super::super::rpc::service::{PingRequest, PingResponse};
-use super::super::rpc::types::{InstanceFilter, InstanceSpecV1, InstanceV1, Metadata, ResourceHeader, UpdaterV2Info};
+use super::super::rpc::service::{
+    Features, GetClusterAlertsResponse, PingRequest, PingResponse, UpsertClusterAlertRequest,
+};
+use super::super::rpc::types::{
+    GetClusterAlertsRequest, InstanceFilter, InstanceSpecV1, InstanceV1, Metadata, ResourceHeader, UpdaterV2Info,
+};
+use super::super::rpc::update::auto_update_service_server::AutoUpdateServiceServer;
+use crate::clock;
 use crate::pki;
+use told::{Told, Updates};
 
 /// What a client showed in its TLS handshake.
 #[derive(Clone, Debug)]
@@ -53,12 +63,18 @@ pub struct Server {
 struct Seen {
     hellos: Mutex<Vec<Hello>>,
     requests: Mutex<Vec<String>>,
+    told: Mutex<Told>,
 }
 
 impl Server {
     /// The first handshake.
     pub fn hello(&self) -> Hello {
         self.seen.hellos.lock().expect("no panic").first().expect("somebody called").clone()
+    }
+
+    /// What agents are told by this Auth, for looking and changing. Not to be held across an await.
+    pub fn told(&self) -> MutexGuard<'_, Told> {
+        self.seen.told.lock().expect("no panic")
     }
 
     /// All requests of a Proxy: method, path and host.
@@ -85,7 +101,10 @@ pub enum AuthBehaviour {
 /// One entry of the inventory.
 pub fn entry(number: i32) -> InstanceV1 {
     InstanceV1 {
-        header: Some(ResourceHeader { metadata: Some(Metadata { name: format!("id-{number}") }) }),
+        header: Some(ResourceHeader {
+            metadata: Some(Metadata { name: format!("id-{number}"), ..Metadata::default() }),
+            ..ResourceHeader::default()
+        }),
         spec: Some(InstanceSpecV1 {
             version: "v16.4.3".to_owned(),
             services: vec!["Node".to_owned(), "Kube".to_owned()],
@@ -136,12 +155,12 @@ pub async fn auth_trusting(
     config.alpn_protocols = vec![b"h2".to_vec()];
 
     let domain = domain.to_owned();
-    serve(config, move |stream, _| serve_auth(stream, domain.clone(), behaviour.clone())).await
+    serve(config, move |stream, seen| serve_auth(stream, domain.clone(), behaviour.clone(), seen)).await
 }
 
 /// A Proxy that answers everything with this.
 pub async fn proxy(keys: &Authorities, domain: &str, status: u16, body: String) -> Server {
-    let web = pki::web_certificate(&keys.web, domain, chrono::Utc::now()).expect("certificate");
+    let web = pki::web_certificate(&keys.web, domain, clock::wall()).expect("certificate");
     let chain = CertificateDer::pem_slice_iter(web.certificate.as_bytes()).collect::<Result<_, _>>().expect("PEM");
     let key = PrivateKeyDer::from_pem_slice(web.key.0.as_bytes()).expect("PEM");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -206,7 +225,7 @@ fn is_admin(stream: &TlsStream<TcpStream>) -> bool {
     certificate.subject().iter_organization().any(|organization| organization.as_str() == Ok("Admin"))
 }
 
-async fn serve_auth(stream: TlsStream<TcpStream>, domain: String, behaviour: AuthBehaviour) {
+async fn serve_auth(stream: TlsStream<TcpStream>, domain: String, behaviour: AuthBehaviour, seen: Arc<Seen>) {
     let hang_up = CancellationToken::new();
     let admin = is_admin(&stream);
     let (io, server) = (TokioIo::new(stream), Builder::new(TokioExecutor::new()));
@@ -215,8 +234,17 @@ async fn serve_auth(stream: TlsStream<TcpStream>, domain: String, behaviour: Aut
         let _ = server.serve_connection(io, answer).await;
         return;
     }
-    let auth = Auth { domain, behaviour, admin, hang_up: hang_up.clone() };
-    let service = TowerToHyperService::new(AuthServiceServer::new(auth));
+    let updates = AutoUpdateServiceServer::new(Updates { seen: Arc::clone(&seen), admin });
+    let auth = AuthServiceServer::new(Auth { domain, behaviour, admin, hang_up: hang_up.clone(), seen });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (mut auth, mut updates) = (auth.clone(), updates.clone());
+        async move {
+            match request.uri().path().starts_with("/teleport.autoupdate.v1.") {
+                true => updates.call(request).await,
+                false => auth.call(request).await,
+            }
+        }
+    });
     tokio::select! {
         _ = server.serve_connection(io, service) => {}
         () = hang_up.cancelled() => {}
@@ -239,13 +267,46 @@ struct Auth {
     behaviour: AuthBehaviour,
     admin: bool,
     hang_up: CancellationToken,
+    seen: Arc<Seen>,
 }
 
 #[tonic::async_trait]
 impl AuthService for Auth {
     async fn ping(&self, _: tonic::Request<PingRequest>) -> Result<tonic::Response<PingResponse>, Status> {
         let cluster_name = self.domain.clone();
-        Ok(tonic::Response::new(PingResponse { cluster_name, server_version: "v17.5.2".to_owned() }))
+        let cloud = self.seen.told.lock().expect("no panic").cloud;
+        Ok(tonic::Response::new(PingResponse {
+            cluster_name,
+            server_version: "v17.5.2".to_owned(),
+            server_features: Some(Features { cloud }),
+        }))
+    }
+
+    async fn get_cluster_maintenance_config(&self, _: tonic::Request<()>) -> Result<tonic::Response<Kept>, Status> {
+        self.seen.told(self.admin)?.read("cluster_maintenance_config")
+    }
+
+    async fn update_cluster_maintenance_config(
+        &self,
+        request: tonic::Request<Kept>,
+    ) -> Result<tonic::Response<()>, Status> {
+        self.seen.told(self.admin)?.write_window(request.into_inner())
+    }
+
+    async fn upsert_cluster_alert(
+        &self,
+        request: tonic::Request<UpsertClusterAlertRequest>,
+    ) -> Result<tonic::Response<()>, Status> {
+        self.seen.told(self.admin)?.alerts.extend(request.into_inner().alert);
+        Ok(tonic::Response::new(()))
+    }
+
+    async fn get_cluster_alerts(
+        &self,
+        _: tonic::Request<GetClusterAlertsRequest>,
+    ) -> Result<tonic::Response<GetClusterAlertsResponse>, Status> {
+        let alerts = self.seen.told(self.admin)?.alerts.clone();
+        Ok(tonic::Response::new(GetClusterAlertsResponse { alerts }))
     }
 
     type GetInstancesStream = Pin<Box<dyn Stream<Item = Result<InstanceV1, Status>> + Send>>;

@@ -1,0 +1,119 @@
+//! What the operator wrote, as the API server's audit log has it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{NAMESPACE, TestBed};
+
+const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+
+/// One write of the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// When the API server was done with it.
+    pub at: DateTime<Utc>,
+    /// `create`, `update`, `patch`, `delete` …
+    pub verb: String,
+    /// Resource with its subresource, such as `tenants/status`.
+    pub resource: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object; empty where the API server has not told.
+    pub name: String,
+    /// Status code of the answer.
+    pub code: i64,
+}
+
+impl Write {
+    /// `patch deployments acme/acme-auth-0`.
+    pub fn what(&self) -> String {
+        format!("{} {} {}/{}", self.verb, self.resource, self.namespace, self.name)
+    }
+}
+
+impl TestBed {
+    /// The operator's writes since a moment in order, those that were refused too; the lease of its leader apart.
+    ///
+    /// # Errors
+    /// When this cluster has no audit log.
+    pub fn writes_since(&self, since: DateTime<Utc>) -> anyhow::Result<Vec<Write>> {
+        let audit = self.control_plane().audit_log().context("this cluster has no audit log")?;
+        let text = std::fs::read_to_string(audit).context("cannot read the audit log")?;
+        Ok(writes(&text).into_iter().filter(|write| write.at >= since).collect())
+    }
+
+    /// The same, counted by what was written.
+    ///
+    /// # Errors
+    /// When this cluster has no audit log.
+    pub fn write_counts_since(&self, since: DateTime<Utc>) -> anyhow::Result<BTreeMap<String, usize>> {
+        let mut counts = BTreeMap::new();
+        for write in self.writes_since(since)? {
+            *counts.entry(write.what()).or_default() += 1;
+        }
+        Ok(counts)
+    }
+}
+
+/// Its last line may be half written, and is left for the next look.
+fn writes(audit: &str) -> Vec<Write> {
+    let operator = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
+    let entries = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    entries
+        .filter(|entry| entry["user"]["username"] == *operator)
+        .filter_map(|entry| {
+            let object = &entry["objectRef"];
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let verb = text(&entry["verb"]);
+            let leading = object["resource"] == "leases" && object["name"] == "tenant-operator";
+            // What has no readable time counts as of now: a write must not be overlooked.
+            let at = entry["stageTimestamp"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+            let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+            (WRITES.contains(&&*verb) && !leading).then(|| Write {
+                at: at.map_or_else(Utc::now, |at| at.to_utc()),
+                verb,
+                resource: format!("{}{subresource}", text(&object["resource"])),
+                namespace: text(&object["namespace"]),
+                name: text(&object["name"]),
+                code: entry["responseStatus"]["code"].as_i64().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(user: &str, verb: &str, object: Value) -> String {
+        json!({"user": {"username": user}, "verb": verb, "objectRef": object, "responseStatus": {"code": 200},
+            "stageTimestamp": "2026-11-27T05:00:00.123456Z"})
+        .to_string()
+    }
+
+    #[test]
+    fn the_operators_writes_are_told_from_all_others() {
+        let operator = "system:serviceaccount:tenancy-system:tenant-operator";
+        let status = json!({"resource": "tenants", "subresource": "status", "namespace": "acme", "name": "acme"});
+        let deployment = json!({"resource": "deployments", "namespace": "acme", "name": "acme-auth-0"});
+        let lease = json!({"resource": "leases", "namespace": "tenancy-system", "name": "tenant-operator"});
+        let claim = json!({"resource": "leases", "namespace": "tenancy-system", "name": "domain-0123"});
+        let log = [
+            entry(operator, "update", status),
+            entry(operator, "get", deployment.clone()),
+            entry("system:serviceaccount:kube-system:deployment-controller", "update", deployment.clone()),
+            entry(operator, "patch", lease),
+            entry(operator, "create", claim),
+            entry(operator, "patch", deployment)[..40].to_owned(),
+        ]
+        .join("\n");
+        let found: Vec<String> = writes(&log).iter().map(Write::what).collect();
+        assert_eq!(found, ["update tenants/status acme/acme", "create leases tenancy-system/domain-0123"]);
+        assert_eq!(writes(&log)[0].at.to_rfc3339(), "2026-11-27T05:00:00.123456+00:00");
+    }
+}

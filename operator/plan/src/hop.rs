@@ -1,0 +1,127 @@
+//! A running hop: what comes next. Until `Auth` it can be given up without a trace; from there only forward motion is
+//! planned, or, for a patch or minor that took too long, the way back: Proxy first, so that it is never newer than Auth.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crds::update_status::{HopKind, HopResult, HopStage, Update};
+
+use crate::clock::from_jiff;
+use crate::cloud::backup::BackupState;
+use crate::manifest::preflight;
+
+/// How long the target image may take to check the configuration, pulling the image included.
+pub const PREFLIGHT: TimeDelta = TimeDelta::minutes(15);
+/// How long a backup of the state table may take.
+pub const RECOVERY_POINT: TimeDelta = TimeDelta::minutes(30);
+/// How long replacing both Auth pods may take, and the whole of what does not grow with the number of Proxy pods.
+const BASE: TimeDelta = TimeDelta::minutes(15);
+/// What each Proxy pod may take beyond its grace and its delay: pulling, starting, becoming ready.
+const PER_PROXY: TimeDelta = TimeDelta::minutes(2);
+
+/// What is known of a running hop.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The one time of this run.
+    pub now: DateTime<Utc>,
+    /// The hop.
+    pub update: &'a Update,
+    /// Whether the gate is open for it, as of now.
+    pub open: bool,
+    /// Whether what the gate was asked with was just read.
+    pub live: bool,
+    /// Whether the inventory was read after this stage began.
+    pub agents_read_since: bool,
+    /// The Jobs of the preflight.
+    pub preflight: &'a preflight::Outcome,
+    /// The recovery point.
+    pub recovery: &'a BackupState,
+    /// Whether Auth is as this stage wants it.
+    pub auth_settled: bool,
+    /// Whether Proxy is.
+    pub proxy_settled: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Nothing changed; it waits for this.
+    Wait(String),
+    /// Everything that the gate looks at is to be read anew.
+    Look,
+    /// The next stage.
+    Enter(HopStage),
+    /// The recovery point is there.
+    Recovered(String),
+    /// Given up before anything was touched.
+    Abandon,
+    /// It takes longer than it may, and cannot go back.
+    Halt,
+    /// Over.
+    End(HopResult, String),
+}
+
+/// Decides.
+pub fn next(facts: &Facts<'_>) -> Move {
+    let Facts { now, update, .. } = facts;
+    let since = from_jiff(update.stage_since.0);
+    match update.stage {
+        HopStage::Preflight | HopStage::RecoveryPoint | HopStage::Confirm if !facts.open => Move::Abandon,
+        HopStage::Preflight => match facts.preflight {
+            preflight::Outcome::Succeeded if update.kind == HopKind::Major => Move::Enter(HopStage::RecoveryPoint),
+            preflight::Outcome::Succeeded => confirmed(facts),
+            preflight::Outcome::Failed(message) => Move::End(
+                HopResult::PreflightFailed,
+                format!("{} does not take the configuration: {message}", update.to),
+            ),
+            preflight::Outcome::Running if *now > since + PREFLIGHT => {
+                Move::End(HopResult::PreflightFailed, format!("{} did not check the configuration in time", update.to))
+            }
+            preflight::Outcome::Running => Move::Wait(format!("{} to check the configuration", update.to)),
+        },
+        HopStage::RecoveryPoint => match facts.recovery {
+            BackupState::Available { arn } => Move::Recovered(arn.clone()),
+            _ if *now > since + RECOVERY_POINT => Move::Abandon,
+            _ => Move::Wait("the recovery point".into()),
+        },
+        HopStage::Confirm => confirmed(facts),
+        HopStage::Auth if facts.auth_settled => Move::Enter(HopStage::Proxy),
+        HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
+        HopStage::Verify if facts.auth_settled && facts.proxy_settled => Move::End(HopResult::Succeeded, String::new()),
+        HopStage::Auth | HopStage::Proxy | HopStage::Verify if overdue(facts) => late(update),
+        HopStage::Auth => Move::Wait(format!("Auth to run {}", update.to)),
+        HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
+        HopStage::RevertProxy if facts.proxy_settled => Move::Enter(HopStage::RevertAuth),
+        HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
+        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled => {
+            Move::End(HopResult::RolledBack, format!("not every process ran {} in time", update.to))
+        }
+        HopStage::RevertAuth => Move::Wait(format!("Auth to run {} again", update.from)),
+    }
+}
+
+/// The last look before the first disruptive write.
+fn confirmed(facts: &Facts<'_>) -> Move {
+    if facts.update.kind == HopKind::Major && !facts.agents_read_since {
+        return Move::Wait("the agents to be read once more".into());
+    }
+    if facts.live { Move::Enter(HopStage::Auth) } else { Move::Look }
+}
+
+fn overdue(facts: &Facts<'_>) -> bool {
+    facts.update.halted_at.is_none()
+        && facts.update.deadline.as_ref().is_some_and(|deadline| facts.now > from_jiff(deadline.0))
+}
+
+/// The data of a new major cannot go back, and a template that nobody renders any more cannot be rendered.
+fn late(update: &Update) -> Move {
+    match (update.kind, update.stage) {
+        (HopKind::Major | HopKind::Template, _) => Move::Halt,
+        (HopKind::Patch | HopKind::Minor, HopStage::Auth) => Move::Enter(HopStage::RevertAuth),
+        (HopKind::Patch | HopKind::Minor, _) => Move::Enter(HopStage::RevertProxy),
+    }
+}
+
+/// Until when everything must run the new version, from the first disruptive write on.
+pub fn deadline(now: DateTime<Utc>, proxies: i32, grace_seconds: i64, min_ready_seconds: i32) -> DateTime<Utc> {
+    let each = PER_PROXY + TimeDelta::seconds(grace_seconds + i64::from(min_ready_seconds));
+    now + BASE + each * proxies
+}

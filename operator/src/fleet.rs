@@ -1,0 +1,257 @@
+//! All tenants together: how releases fared, who is being updated, and whose turn it is. Read from the tenants' own
+//! statuses, so that a restart forgets nothing; only a place that was just claimed, and that the watch may not show yet, is
+//! kept in this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crds::Tenant;
+use crds::tenant_status::TenantStatus;
+use crds::update_status::{HopResult, Next, Update};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use plan::clock::from_jiff;
+use plan::feed::standing::{Attempt, Outcome, Record, Standing};
+use plan::line::{Line, Place, Waiting};
+use plan::maintenance_window::Counts;
+use plan::version::Version;
+use plan::wanted::wave;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::windows::{Windows, name_of};
+
+/// How long a count of the line is good for; what this process claimed meanwhile is counted on top.
+const LINE: Duration = Duration::from_millis(100);
+/// How long a summary of all histories is good for.
+const STANDING: Duration = Duration::from_secs(5);
+
+/// Hops of each tenant by which the length of a hop is measured.
+const MEASURED: usize = 3;
+
+type Tenants = Store<DeserializeGuard<Tenant>>;
+
+/// What is known of all tenants.
+#[derive(Default)]
+pub struct Fleet {
+    tenants: OnceLock<Tenants>,
+    state: Mutex<State>,
+    /// Something changed that may make it somebody's turn.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    line: Option<(Instant, Arc<View>)>,
+    standing: Option<(Instant, Arc<Standing>)>,
+    /// Places claimed by this process, by uid, with the window.
+    claimed: HashMap<String, String>,
+}
+
+/// The line as the statuses show it.
+#[derive(Default)]
+struct View {
+    /// uid and window of every hop that runs.
+    running: Vec<(String, String)>,
+    waiting: Vec<Waiting>,
+}
+
+/// Who asks for a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// uid of the Tenant.
+    pub uid: &'a str,
+    /// Its window, as `namespace/name`.
+    pub window: &'a str,
+    /// Since when its hop has been due.
+    pub due_since: DateTime<Utc>,
+}
+
+impl Fleet {
+    /// Where the tenants are found; said once, when the watch of them begins.
+    pub fn follow(&self, tenants: Tenants) {
+        let _ = self.tenants.set(tenants);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    fn all(&self) -> Vec<Arc<DeserializeGuard<Tenant>>> {
+        self.tenants.get().map(Store::state).unwrap_or_default()
+    }
+
+    /// How releases fared.
+    pub fn standing(&self) -> Arc<Standing> {
+        if let Some((_, standing)) = self.state().standing.as_ref().filter(|(at, _)| at.elapsed() < STANDING) {
+            return Arc::clone(standing);
+        }
+        let tenants = self.all();
+        let records = tenants.iter().filter_map(|tenant| tenant.0.as_ref().ok()).map(record);
+        let standing = Arc::new(Standing::new(records));
+        self.state().standing = Some((Instant::now(), Arc::clone(&standing)));
+        standing
+    }
+
+    /// Whether it is this tenant's turn.
+    pub fn place(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> Place {
+        let view = self.view(windows);
+        let state = self.state();
+        line(&view, &state, windows, fleet_limit, Some(asker.uid)).place(&waiting(asker))
+    }
+
+    /// Takes the place for this tenant, if it is still its turn. From here on it counts, whatever the watch shows.
+    pub fn claim(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> bool {
+        let view = self.view(windows);
+        let mut state = self.state();
+        let free = line(&view, &state, windows, fleet_limit, Some(asker.uid)).place(&waiting(asker)) == Place::Free;
+        if free {
+            state.claimed.insert(asker.uid.to_owned(), asker.window.to_owned());
+        }
+        free
+    }
+
+    /// Gives the place back: the claim did not come about, or the hop has ended.
+    pub fn release(&self, uid: &str) {
+        if self.state().claimed.remove(uid).is_some() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A status changed that may make it another tenant's turn.
+    pub fn changed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits for such a change.
+    pub async fn wait(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Those whose turn it is and who do not run yet.
+    pub fn next(&self, windows: &Windows, fleet_limit: u32) -> Vec<ObjectRef<Tenant>> {
+        let view = self.view(windows);
+        let next = {
+            let state = self.state();
+            line(&view, &state, windows, fleet_limit, None).next()
+        };
+        let turn: std::collections::BTreeSet<&str> = next.iter().map(|waiting| waiting.tenant.as_str()).collect();
+        let tenants = self.all();
+        let theirs = tenants.iter().filter(|tenant| tenant.uid().is_some_and(|uid| turn.contains(uid.as_str())));
+        theirs
+            .map(|tenant| ObjectRef::new(&tenant.name_any()).within(&tenant.namespace().unwrap_or_default()))
+            .collect()
+    }
+
+    /// How the tenants of a window fare, and how long their last hops took on average. `last` is the beginning of the
+    /// interval that ended last.
+    pub fn counts(&self, window: &str, last: Option<DateTime<Utc>>) -> (Counts, Option<TimeDelta>) {
+        let mut counts = Counts::default();
+        let (mut took, mut hops) = (TimeDelta::zero(), 0);
+        for tenant in self.all() {
+            let Some(tenant) = tenant.0.as_ref().ok().filter(|tenant| name_of(tenant) == window) else { continue };
+            counts.tenants += 1;
+            let Some(status) = &tenant.status else { continue };
+            let next = status.next.as_ref();
+            counts.updating += i64::from(status.update.is_some());
+            counts.due += i64::from(next.is_some_and(|next| next.due_since.is_some()));
+            let missed = next.and_then(|next| next.last_missed.as_ref()).map(|missed| from_jiff(missed.start.0));
+            counts.missed += i64::from(missed.is_some() && missed == last);
+            let whole = status.history.iter().filter(|record| record.result == HopResult::Succeeded);
+            for record in whole.take(MEASURED) {
+                took += from_jiff(record.finished_at.0) - from_jiff(record.started_at.0);
+                hops += 1;
+            }
+        }
+        (counts, (hops > 0).then(|| took / hops))
+    }
+
+    /// Forgets the places of tenants that are gone.
+    pub fn retain(&self, uids: &std::collections::HashSet<String>) {
+        self.state().claimed.retain(|uid, _| uids.contains(uid));
+    }
+
+    fn view(&self, windows: &Windows) -> Arc<View> {
+        if let Some((_, view)) = self.state().line.as_ref().filter(|(at, _)| at.elapsed() < LINE) {
+            return Arc::clone(view);
+        }
+        let now = clock::now();
+        let mut view = View::default();
+        for tenant in self.all() {
+            let Ok(tenant) = &tenant.0 else { continue };
+            let (Some(uid), Some(status)) = (tenant.uid(), &tenant.status) else { continue };
+            if let Some(update) = status.update.as_ref().filter(|update| update.halted_at.is_none()) {
+                view.running.push((uid, update.window.clone().unwrap_or_default()));
+            } else if let Some(due_since) = stands_in_line(status, windows, now) {
+                view.waiting.push(Waiting {
+                    due_since,
+                    tenant: uid,
+                    window: status.window.clone().unwrap_or_default(),
+                });
+            }
+        }
+        let view = Arc::new(view);
+        self.state().line = Some((Instant::now(), Arc::clone(&view)));
+        view
+    }
+}
+
+fn waiting(asker: Asker<'_>) -> Waiting {
+    Waiting { due_since: asker.due_since, tenant: asker.uid.to_owned(), window: asker.window.to_owned() }
+}
+
+fn line(view: &View, state: &State, windows: &Windows, fleet_limit: u32, but: Option<&str>) -> Line {
+    let mut line = Line::new(fleet_limit, windows.limits());
+    let mut running: BTreeMap<&str, &str> =
+        view.running.iter().map(|(uid, window)| (uid.as_str(), window.as_str())).collect();
+    running.extend(state.claimed.iter().map(|(uid, window)| (uid.as_str(), window.as_str())));
+    for (uid, window) in &running {
+        if but != Some(*uid) {
+            line.run(window);
+        }
+    }
+    for waiting in view.waiting.iter().filter(|waiting| !running.contains_key(waiting.tenant.as_str())) {
+        line.wait(waiting.clone());
+    }
+    line
+}
+
+/// Since when a tenant has been due that nothing held back when it was last looked at but a place, or a window that is
+/// open by now.
+fn stands_in_line(status: &TenantStatus, windows: &Windows, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let next: &Next = status.next.as_ref()?;
+    let due_since = from_jiff(next.due_since.as_ref()?.0);
+    let open = status.window.as_ref().is_some_and(|window| windows.is_open(window, now));
+    let passed = |reason: &str| match reason {
+        "ConcurrencyReached" => true,
+        "WindowClosed" | "Excluded" => open,
+        _ => false,
+    };
+    next.blockers.iter().all(|blocker| passed(&blocker.reason)).then_some(due_since)
+}
+
+/// What a tenant adds to what is known of releases. A hop that is halted has failed, whatever becomes of it.
+fn record(tenant: &Tenant) -> Record {
+    let status = tenant.status.as_ref();
+    let ended = status.into_iter().flat_map(|status| &status.history).filter_map(|record| {
+        let outcome = match record.result {
+            HopResult::Succeeded => Outcome::Succeeded,
+            HopResult::RolledBack | HopResult::Halted | HopResult::PreflightFailed => Outcome::Failed,
+        };
+        let (to, finished_at) = (Version::parse(&record.to).ok()?, from_jiff(record.finished_at.0));
+        Some(Attempt { to, kind: record.kind, outcome, finished_at })
+    });
+    let halted = status.and_then(|status| status.update.as_ref()).and_then(|update: &Update| {
+        let finished_at = from_jiff(update.halted_at.as_ref()?.0);
+        Some(Attempt { to: Version::parse(&update.to).ok()?, kind: update.kind, outcome: Outcome::Failed, finished_at })
+    });
+    Record {
+        wave: wave(tenant),
+        channel: tenant.spec.channel.clone(),
+        version: status.and_then(|status| status.version.as_deref()).and_then(|text| Version::parse(text).ok()),
+        attempts: ended.chain(halted).collect(),
+    }
+}
