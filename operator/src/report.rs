@@ -25,6 +25,10 @@ pub async fn report(
     context: &Context,
     now: DateTime<Utc>,
 ) -> Result<bool> {
+    if status.update.is_none() && tenant.status.as_ref().is_none_or(|before| before.update.is_none()) {
+        // A claim whose answer was lost did not come about: its place is nobody's any more.
+        context.fleet.release(&identity.uid);
+    }
     if tenant.status.as_ref() == Some(&status) {
         return Ok(false);
     }
@@ -49,9 +53,9 @@ pub async fn report(
             return Ok(false);
         }
         Err(source) => {
-            // What was refused did not happen. Where the answer was lost it may have: the place stays taken until the watch
-            // shows how it went.
-            if claims && matches!(&source, kube::Error::Api(_)) {
+            // What was refused did not happen. Where the answer was lost, or the server failed, it may have: the place stays
+            // taken until the next run sees how it went.
+            if claims && matches!(&source, kube::Error::Api(answer) if answer.code < 500) {
                 context.fleet.release(&identity.uid);
             }
             return Err(Error::kube("write the status of the Tenant", source));
