@@ -57,6 +57,8 @@ aws-emulator: build ## The emulator's own tests: its access decision is the meas
 	@cd e2e/aws && PYTHONDONTWRITEBYTECODE=1 "$$($(E2E) python)" -m pytest -q
 
 # One command for all crates: cargo would build the libraries again for each other choice of packages.
+# A backtrace of a failed scenario shows the runner alone, and pushes what failed out of sight.
+all-tests: export RUST_BACKTRACE := 0
 all-tests: build
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
 	@$(E2E) with-aws cargo test $(TESTED) -- --nocapture

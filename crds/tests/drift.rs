@@ -1,7 +1,7 @@
 //! What is committed is what the types say, and the schema keeps its own house rules: descriptions, bounds, no formats
 //! that the API server does not know. The judge of the rules themselves is a real API server, in the crate `e2e`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crds::manifest;
 use crds::network::Network;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const LARGEST_FILE: usize = 200_000;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("TENANT_OPERATOR_ROOT"))
 }
 
 #[test]

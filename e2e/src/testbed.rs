@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,7 +216,7 @@ pub fn chart(name: &str) -> PathBuf {
 
 /// The working tree.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    PathBuf::from(env!("TENANT_OPERATOR_ROOT"))
 }
 
 /// The operator's binary: what `TENANT_OPERATOR_BINARY` names, or the one built beside this program.

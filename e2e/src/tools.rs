@@ -142,7 +142,7 @@ fn check_assets(assets: &Path) -> anyhow::Result<()> {
 
 /// The module with the pinned versions.
 fn module() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools")
+    Path::new(env!("TENANT_OPERATOR_ROOT")).join("e2e/tools")
 }
 
 /// Everything that decides what comes out of a build.

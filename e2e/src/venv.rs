@@ -95,7 +95,7 @@ impl Venv {
 
 /// The directory of the emulator's own source.
 pub fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("aws")
+    Path::new(env!("TENANT_OPERATOR_ROOT")).join("e2e/aws")
 }
 
 async fn probe() -> anyhow::Result<String> {

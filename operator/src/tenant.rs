@@ -132,18 +132,25 @@ fn settle_reading(plan: &Plan, identity: &Identity, context: &Context) {
     }
 }
 
-/// When to look again: soon after doing something, else at the plan's word or when a reading is due. While nothing changes
-/// it becomes rarer, whatever it is that is done or asked in vain.
+/// When to look again: soon after doing something, else at the plan's word or when a reading is due. What is done or asked
+/// in vain becomes rarer; a reading that was made is not in vain, though it shows the same.
 fn next_run(plan: &Plan, written: bool, identity: &Identity, context: &Context, now: DateTime<Utc>) -> Action {
-    let steps = plan.steps.iter().map(|(_, step)| step.to_string()).collect::<Vec<_>>().join(", ");
-    let same = if written { format!("written at {now}") } else { format!("{:?}: {steps}", plan.open) };
+    let cloud = context.memory.cloud_due(&identity.uid);
+    let inventory = context.readings.due(&identity.uid);
+    let same = if written {
+        format!("written at {now}")
+    } else if plan.steps.is_empty() {
+        format!("{:?}: readings due {cloud:?}, {inventory:?}", plan.open)
+    } else {
+        let steps = plan.steps.iter().map(|(_, step)| step.to_string()).collect::<Vec<_>>().join(", ");
+        format!("{:?}: {steps}", plan.open)
+    };
     let factor = context.memory.patience(&identity.uid, same);
     if !plan.steps.is_empty() {
         return Action::requeue(AGAIN * factor);
     }
-    let cloud = context.memory.cloud_due(&identity.uid).map(|due| due - clock::wall());
-    let inventory = context.readings.due(&identity.uid).map(|due| due - now);
-    let [cloud, inventory] = [cloud, inventory].map(|due| due.map(|due| due.to_std().unwrap_or_default()));
+    let [cloud, inventory] = [cloud.map(|due| due - clock::wall()), inventory.map(|due| due - now)]
+        .map(|due| due.map(|due| due.to_std().unwrap_or_default()));
     let wake = plan.wake.and_then(|wake| wake.to_std().ok());
     match [cloud, inventory, wake].into_iter().flatten().min() {
         // A reading that stays overdue could not be made: not at full speed either.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let check = std::env::args().any(|argument| argument == "--check");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("TENANT_OPERATOR_ROOT"));
     let mut stale = false;
     for manifest in crds::manifest::all() {
         let wanted = crds::manifest::render(&manifest);

@@ -61,7 +61,7 @@ impl Emulator {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = probe.local_addr().unwrap().port();
         drop(probe);
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../aws");
+        let sources = Path::new(env!("TENANT_OPERATOR_ROOT")).join("e2e/aws");
         let child = Command::new(&python)
             .args(["-m", "emulator", "--port", &port.to_string()])
             .current_dir(sources)
@@ -80,7 +80,7 @@ impl Emulator {
 
     /// Tables, bucket and role of a tenant, the role without these actions.
     fn tenant(&self, name: &str, without: &[&str]) -> Value {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/emulator/account.py");
+        let script = Path::new(env!("TENANT_OPERATOR_ROOT")).join("e2e/teleport/tests/emulator/account.py");
         let made = Command::new(&self.python).arg(script).arg(&self.url).arg(name).args(without).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         serde_json::from_slice(&made.stdout).unwrap()

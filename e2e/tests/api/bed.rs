@@ -1,7 +1,7 @@
 //! The control plane of this test and the ways to talk to it: raw requests, because the answers' causes and warnings are
 //! what is tested, kubectl and helm as users run them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The root of the source tree.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("TENANT_OPERATOR_ROOT"))
 }
 
 /// What the server answered.

@@ -196,7 +196,7 @@ pub async fn objects_of_one_are_not_in_the_other(first: &ControlPlane, second: &
 
 pub async fn kubernetes_says_its_version(control_plane: &ControlPlane) {
     let info = control_plane.client().apiserver_version().await.unwrap();
-    let module = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/go.mod")).unwrap();
+    let module = fs::read_to_string(concat!(env!("TENANT_OPERATOR_ROOT"), "e2e/tools/go.mod")).unwrap();
     assert!(module.contains(&format!("k8s.io/kubernetes {}\n", info.git_version)), "{}", info.git_version);
     assert!(info.git_version.starts_with(&format!("v{}.{}.", info.major, info.minor)), "{info:?}");
 }

@@ -27,7 +27,7 @@ images: {enterprise: public.ecr.aws/gravitational/teleport-ent-distroless, commu
 "#;
 
 fn examples() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let folder = Path::new(env!("TENANT_OPERATOR_ROOT")).join("examples");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .expect("the examples are there")
         .map(|entry| entry.expect("an entry").path())
