@@ -18,7 +18,7 @@ TESTED := --locked --workspace --features operator/test-clock
 help: ## Show what there is.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-demo: build ## Start everything, apply the examples, stay until Ctrl-C.
+demo: build ## Start everything, show three tenants and their updates, stay until Ctrl-C.
 	@exec $(E2E) demo
 
 test: build lint aws-emulator all-tests ## Everything that must pass.
