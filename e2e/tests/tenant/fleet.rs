@@ -8,11 +8,10 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::cloud::ABROAD;
 use super::manifest::{READY, apply, condition, tenant, with};
 use super::{cluster, probes};
 
-/// A region that the fleet policy does not have at first.
-pub const ABROAD: &str = "eu-central-1";
 const CONFIG_MAP: &str = "tenant-operator-fleet";
 const KEY: &str = "installation.yaml";
 const TAKEN: Duration = Duration::from_secs(20);

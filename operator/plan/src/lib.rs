@@ -23,6 +23,7 @@ pub mod observed;
 pub mod publish;
 pub mod removal;
 pub mod report;
+mod retention;
 pub mod stage;
 pub mod step;
 pub mod teleport;

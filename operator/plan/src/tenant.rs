@@ -9,10 +9,10 @@ use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, StageName};
 use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, update};
-use crate::step::Plan;
+use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{removal, report};
+use crate::{removal, report, retention};
 
 /// Plans one tenant.
 pub fn tenant(observed: &Observed) -> Plan {
@@ -147,6 +147,11 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
     plan.agents = Some(agents.view);
+    // Nothing is left to do, and nothing is about to begin.
+    if plan.open.is_none() && plan.steps.is_empty() && plan.status.update.is_none() && !leaving {
+        let ended = retention::steps(scope, &plan.status).into_iter();
+        plan.steps.extend(ended.map(|step| (StageName::Update, Step::Cloud(step))));
+    }
     plan
 }
 

@@ -20,7 +20,7 @@ pub struct Updates {
     pub window: WindowFact,
     /// Whether there is a place for one more hop.
     pub place: Place,
-    /// Backups of the state table, while a hop asks for them.
+    /// Backups of the state table, while a hop asks for them, and once a day.
     pub backups: Fact<Vec<BackupFacts>>,
     /// Whether window, feed, agents and slots were just read, and not taken from a cache.
     pub live: bool,
