@@ -13,18 +13,22 @@ mod cluster;
 #[path = "tenant/manifest.rs"]
 #[expect(dead_code)]
 mod manifest;
+#[path = "tenant/probes.rs"]
+#[expect(dead_code)]
+mod probes;
 #[path = "tenant/runner.rs"]
 mod runner;
 mod updates {
     pub mod gate;
     pub mod majors;
+    pub mod remarks;
     pub mod retention;
     pub mod setting;
 }
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, retention, setting};
+use updates::{gate, majors, remarks, retention, setting};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -47,6 +51,8 @@ async fn scenarios(runner: &mut Runner<'_>) {
     now_again(runner).await;
     runner.together(vec![scenario("old recovery points end", &["keep"], retention::ends(bed))]).await;
     now_again(runner).await;
+    // The feed is one for all, too.
+    runner.together(vec![scenario("a release that left the feed is told", &["keep"], remarks::told(bed))]).await;
     runner
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),

@@ -41,6 +41,7 @@ pub async fn observe(tenant: &Tenant, identity: &Identity, context: &Context, no
     Updates {
         place: context.fleet.place(asker, &context.windows, fleet_limit(&feed)),
         feed,
+        policy_fault: context.policy.fault(),
         standing: context.fleet.standing(),
         window,
         backups: backups(tenant, identity, context, now).await,
@@ -74,6 +75,7 @@ pub async fn look(tenant: &Tenant, identity: &Identity, context: &Context, known
     let place: Place = line.place(&asker);
     Ok(Updates {
         feed,
+        policy_fault: context.policy.fault(),
         window,
         place,
         standing: context.fleet.standing(),

@@ -21,6 +21,7 @@ pub mod names;
 pub mod object;
 pub mod observed;
 pub mod publish;
+mod remark;
 pub mod removal;
 pub mod report;
 mod retention;

@@ -12,7 +12,7 @@ use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, pro
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{removal, report, retention};
+use crate::{remark, removal, report, retention};
 
 /// Plans one tenant.
 pub fn tenant(observed: &Observed) -> Plan {
@@ -137,6 +137,8 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
         status.applied = Some(record);
     }
     update.record(&mut status);
+    remark::release(scope.observed, &running, &mut status);
+    remark::policy(scope.observed, &mut status);
     let look = update.look;
     let stages = earlier.into_iter().chain([
         (StageName::Auth, auth),

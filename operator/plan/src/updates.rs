@@ -14,6 +14,8 @@ use crate::window::Schedule;
 pub struct Updates {
     /// The release feed: the last good one, or why there never was one.
     pub feed: Result<Arc<Feed>, String>,
+    /// What is wrong with the fleet policy as it is written now, while the last good one is in force.
+    pub policy_fault: Option<String>,
     /// How releases fared on all tenants.
     pub standing: Arc<Standing>,
     /// The maintenance window that applies.

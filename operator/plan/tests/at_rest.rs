@@ -7,7 +7,7 @@ mod world;
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::observed::StageName;
-use plan::Plan;
+use plan::{Fact, Plan};
 use serde_json::json;
 use world::World;
 
@@ -101,4 +101,64 @@ fn only_a_settled_tenant_that_stays_loses_a_recovery_point() {
     leaving.tenant.spec.deletion_protection = true;
     leaving.tenant.metadata.deletion_timestamp = serde_json::from_value(json!("2026-07-01T00:00:00Z")).expect("a time");
     assert!(!deletes(&leaving), "a protected one that is being deleted destroys nothing");
+}
+
+/// Reason and message of a condition that is True.
+fn told(world: &World, type_: &str) -> Option<(String, String)> {
+    let conditions = &world.tenant.status.as_ref().expect("a status").conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == type_)?;
+    assert_eq!(found.status, "True");
+    Some((found.reason.clone(), found.message.clone()))
+}
+
+#[test]
+fn a_release_that_left_the_feed_is_told_and_nothing_is_done() {
+    let mut world = settled();
+    let feed = world.feed.clone();
+    let runs = plan::version::Version::parse("18.1.0").expect("a version");
+    let see = |world: &mut World| {
+        let plan = world.plan();
+        assert!(plan.steps.is_empty() && plan.open.is_none(), "{:?}", plan.steps);
+        world.write(&plan);
+        assert!(world.ready());
+        assert_eq!(world.condition("UpdateDue"), Some(("False".into(), "UpToDate".into())));
+        told(world, "ReleaseUnlisted")
+    };
+    assert_eq!(see(&mut world), None);
+    world.feed.releases.get_mut(&runs).expect("listed").withdrawn = true;
+    let (reason, message) = see(&mut world).expect("a remark");
+    assert_eq!(reason, "ReleaseWithdrawn");
+    assert_eq!(message, "18.1.0 runs and was withdrawn from the release feed: it stays until another one is due");
+    world.feed.releases.remove(&runs);
+    assert_eq!(see(&mut world).expect("a remark").0, "ReleaseNotListed");
+    world.feed.releases.clear();
+    assert_eq!(see(&mut world), None, "a feed without releases lists nothing that could leave it");
+    world.feed = feed;
+    assert_eq!(see(&mut world), None);
+}
+
+#[test]
+fn a_policy_that_cannot_be_used_is_told_while_the_last_good_one_is_in_force() {
+    let mut world = settled();
+    let see = |world: &mut World, fault: Option<&str>| {
+        let mut observed = world.observe();
+        observed.updates.policy_fault = fault.map(str::to_owned);
+        let mut plan = plan::tenant(&observed);
+        while let Some(need) = plan.needs.pop() {
+            let found = world.objects.get(&need).cloned();
+            observed.objects.live.insert(need, Fact::answered(found));
+            plan = plan::tenant(&observed);
+        }
+        world.write(&plan);
+        told(world, "PolicyStale")
+    };
+    assert_eq!(see(&mut world, None), None);
+    let (reason, message) = see(&mut world, Some("releases.yaml: releases[0].version: no version")).expect("a remark");
+    assert_eq!(reason, "FleetPolicyInvalid");
+    assert!(message.ends_with("in force: releases.yaml: releases[0].version: no version"), "{message}");
+    assert!(world.ready());
+    // Also on a tenant whose spec cannot be carried out.
+    world.tenant.spec.agents.report_ttl = "soon".into();
+    assert!(see(&mut world, Some("fault")).is_some() && !world.ready());
+    assert_eq!(see(&mut world, None), None);
 }
