@@ -40,6 +40,10 @@ pub enum ConditionType {
     Stalled,
     /// More tenants are due than fit into one maintenance window.
     Undersized,
+    /// The release that runs is not in the release feed, or was withdrawn; exists only while it is so.
+    ReleaseUnlisted,
+    /// The fleet policy as it is written now cannot be used, and the last good one is in force; exists only while it is so.
+    PolicyStale,
 }
 
 /// Why a condition has its status.
@@ -153,6 +157,10 @@ pub enum Reason {
     Excluded,
     /// As many tenants as may are being updated.
     ConcurrencyReached,
+    /// The release that runs is not in the release feed.
+    ReleaseNotListed,
+    /// The release that runs was withdrawn.
+    ReleaseWithdrawn,
     /// The tenant is being removed.
     Removing,
     /// The exclusions of the maintenance window leave nothing of it.

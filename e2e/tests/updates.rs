@@ -4,23 +4,31 @@
 //! `SCENARIOS=name,name` runs some of them only.
 
 // The tools of the other scenarios are shared, and not all of them are needed here.
+#[path = "tenant/cloud.rs"]
+#[expect(dead_code)]
+mod cloud;
 #[path = "tenant/cluster.rs"]
 #[expect(dead_code)]
 mod cluster;
 #[path = "tenant/manifest.rs"]
 #[expect(dead_code)]
 mod manifest;
+#[path = "tenant/probes.rs"]
+#[expect(dead_code)]
+mod probes;
 #[path = "tenant/runner.rs"]
 mod runner;
 mod updates {
     pub mod gate;
     pub mod majors;
+    pub mod remarks;
+    pub mod retention;
     pub mod setting;
 }
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, setting};
+use updates::{gate, majors, remarks, retention, setting};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -40,14 +48,22 @@ async fn updates_are_what_was_promised() {
 async fn scenarios(runner: &mut Runner<'_>) {
     let bed = runner.bed();
     runner.together(vec![scenario("a major waits for agents and window", &["major"], majors::waits(bed))]).await;
-    // Also after a failure the next ones find the time as it is.
-    if let Err(error) = bed.clock().set(chrono::Utc::now()).await {
-        runner.broke(&format!("{error:#}"));
-    }
+    now_again(runner).await;
+    runner.together(vec![scenario("old recovery points end", &["keep"], retention::ends(bed))]).await;
+    now_again(runner).await;
+    // The feed is one for all, too.
+    runner.together(vec![scenario("a release that left the feed is told", &["keep"], remarks::told(bed))]).await;
     runner
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
         ])
         .await;
+}
+
+/// Also after a failure the next ones find the time as it is.
+async fn now_again(runner: &mut Runner<'_>) {
+    if let Err(error) = runner.bed().clock().set(chrono::Utc::now()).await {
+        runner.broke(&format!("{error:#}"));
+    }
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crds::Tenant;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
+use plan::cloud::step::CloudStep;
 use plan::names::{FINALIZER, Identity, MANAGER};
 use plan::object::{Object, Ref, foreign};
 use plan::observed::{Source, StageName};
@@ -71,8 +72,10 @@ async fn perform(
             claims::release(&context.leases(), identity, subject, *rests_until, now).await
         }
         Step::Cloud(step) => {
-            // Whatever comes of it, what was read before is not what is there now.
-            context.memory.forget_cloud(&identity.uid);
+            // Whatever comes of it, what was read before is not what is there now; but backups are no part of that.
+            if !matches!(step, CloudStep::DeleteBackup { .. }) {
+                context.memory.forget_cloud(&identity.uid);
+            }
             let account = tenant
                 .status
                 .as_ref()
@@ -82,7 +85,11 @@ async fn perform(
                 attempt: step.to_string(),
                 missing: "no account is recorded".into(),
             })?;
-            Ok(context.clouds.account(&account).await.perform(step).await?)
+            context.clouds.account(&account).await.perform(step).await?;
+            if let CloudStep::DeleteBackup { arn, .. } = step {
+                context.memory.forget_backup(&identity.uid, arn);
+            }
+            Ok(())
         }
         Step::CreateAuthorities { domain } => {
             secrets::create_authorities(client, identity, domain, clock::wall()).await

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::CloudFacts;
+use plan::cloud::backup::BackupFacts;
 use plan::observed::{Failure, FailureKind, Source, StageName};
 use rand::Rng as _;
 
@@ -31,6 +32,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Tenant {
     cloud: Option<Reading>,
+    backups: Option<Listing>,
     /// That no vanished agents were ever written down was asked for once.
     vanished_absent: bool,
     failures: BTreeMap<(StageName, Source), Failure>,
@@ -43,6 +45,25 @@ struct Reading {
     facts: CloudFacts,
     generation: Option<i64>,
     good_until: DateTime<Utc>,
+}
+
+/// The backups as they were listed once a day.
+struct Listing {
+    /// The day, as the tenant counts them.
+    day: i64,
+    /// What was found, until it is not needed any more.
+    found: Option<Vec<BackupFacts>>,
+}
+
+/// What is known of a tenant's backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backups {
+    /// Another day has begun: they are to be listed.
+    Due,
+    /// They were listed today.
+    Listed(Vec<BackupFacts>),
+    /// They were listed today, and what was found is of no more use; or this process has just begun.
+    Done,
 }
 
 impl Memory {
@@ -87,6 +108,42 @@ impl Memory {
     /// When the cloud is to be read again.
     pub fn cloud_due(&self, uid: &str) -> Option<DateTime<Utc>> {
         self.look(uid, |tenant| tenant.cloud.as_ref().map(|reading| reading.good_until))
+    }
+
+    /// The backups on this day. The day on which a tenant is seen first passes without a list: else a process that begins
+    /// would ask for those of all tenants at once.
+    pub fn backups(&self, uid: &str, day: i64) -> Backups {
+        self.with(uid, |tenant| {
+            let listing = tenant.backups.get_or_insert(Listing { day, found: None });
+            match &listing.found {
+                _ if listing.day != day => Backups::Due,
+                Some(found) => Backups::Listed(found.clone()),
+                None => Backups::Done,
+            }
+        })
+    }
+
+    /// Keeps the list of a day until [`Memory::backups_done`].
+    pub fn keep_backups(&self, uid: &str, day: i64, found: Vec<BackupFacts>) {
+        self.with(uid, |tenant| tenant.backups = Some(Listing { day, found: Some(found) }));
+    }
+
+    /// A backup of the list is gone.
+    pub fn forget_backup(&self, uid: &str, arn: &str) {
+        self.with(uid, |tenant| {
+            if let Some(found) = tenant.backups.as_mut().and_then(|listing| listing.found.as_mut()) {
+                found.retain(|backup| backup.arn != arn);
+            }
+        });
+    }
+
+    /// Nothing is left to be done about the list.
+    pub fn backups_done(&self, uid: &str) {
+        self.with(uid, |tenant| {
+            if let Some(listing) = &mut tenant.backups {
+                listing.found = None;
+            }
+        });
     }
 
     /// Whether the memory of vanished agents was asked for and not there.
@@ -182,6 +239,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use plan::cloud::backup::{BackupKind, BackupStatus};
+
     use super::*;
 
     const CLOUD: (StageName, Source) = (StageName::Cloud, Source::Read);
@@ -206,6 +265,29 @@ mod tests {
         assert!(memory.cloud("u", Some(1), at(49)).is_some());
         assert!(memory.cloud("u", Some(1), at(150)).is_none());
         assert!(memory.cloud("u", Some(2), at(1)).is_none());
+    }
+
+    #[test]
+    fn backups_are_listed_once_a_day_and_not_when_the_process_begins() {
+        let memory = Memory::default();
+        let backup = |arn: &str| BackupFacts {
+            arn: arn.to_owned(),
+            name: "name".to_owned(),
+            table_arn: "table".to_owned(),
+            status: BackupStatus::Available,
+            kind: BackupKind::User,
+            created: at(0),
+            size: None,
+        };
+        assert_eq!(memory.backups("u", 7), Backups::Done);
+        assert_eq!(memory.backups("u", 8), Backups::Due);
+        assert_eq!(memory.backups("u", 8), Backups::Due, "a list that failed is tried again");
+        memory.keep_backups("u", 8, vec![backup("one"), backup("two")]);
+        memory.forget_backup("u", "one");
+        assert_eq!(memory.backups("u", 8), Backups::Listed(vec![backup("two")]));
+        memory.backups_done("u");
+        assert_eq!(memory.backups("u", 8), Backups::Done);
+        assert_eq!(memory.backups("u", 9), Backups::Due);
     }
 
     #[test]

@@ -57,6 +57,11 @@ struct Phase {
     phase: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unlisted {
+    reason: String,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,6 +74,7 @@ pub struct Metrics {
     policy_valid: Gauge<i64, AtomicI64>,
     feed_valid: Gauge<i64, AtomicI64>,
     tenants: Family<Phase, Gauge<i64, AtomicI64>>,
+    unlisted: Family<Unlisted, Gauge<i64, AtomicI64>>,
     hops: Family<HopEnd, Counter>,
     hop_seconds: Family<HopEnd, Histogram, fn() -> Histogram>,
     missed: Family<Missed, Counter>,
@@ -105,6 +111,9 @@ impl Default for Metrics {
         registry.register("feed_valid", "1 while the release feed as written is in force", feed_valid.clone());
         let tenants = Family::default();
         registry.register("tenants", "Tenants by phase", tenants.clone());
+        let unlisted = Family::default();
+        let help = "Tenants that run a release which is not in the feed, or was withdrawn";
+        registry.register("unlisted_release_tenants", help, unlisted.clone());
         let clock_skew = Gauge::default();
         registry.register("clock_skew_seconds", "Our clock less the API server's", clock_skew.clone());
         let clock_settable = Gauge::<i64, AtomicI64>::default();
@@ -142,6 +151,7 @@ impl Default for Metrics {
             policy_valid,
             feed_valid,
             tenants,
+            unlisted,
             clock_skew,
             clock_offset,
         }
@@ -202,6 +212,15 @@ impl Metrics {
         }
     }
 
+    /// How many tenants run a release that the feed does not list, by the reason; reasons that are not named have none.
+    pub fn set_unlisted(&self, reasons: &BTreeMap<String, usize>) {
+        self.unlisted.clear();
+        for (reason, count) in reasons {
+            let gauge = self.unlisted.get_or_create(&Unlisted { reason: reason.clone() });
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// By how much our clock is ahead of the API server's.
     pub fn set_clock_skew(&self, ahead: TimeDelta) {
         self.clock_skew.set(ahead.as_seconds_f64());
@@ -249,6 +268,17 @@ mod tests {
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_release_that_is_listed_again_is_not_left_behind() {
+        let metrics = Metrics::default();
+        metrics.set_unlisted(&[("ReleaseWithdrawn".to_owned(), 2)].into());
+        let text = metrics.text();
+        let line = "tenant_operator_unlisted_release_tenants{reason=\"ReleaseWithdrawn\"} 2";
+        assert!(text.lines().any(|written| written == line), "{text}");
+        metrics.set_unlisted(&BTreeMap::new());
+        assert!(!metrics.text().contains("ReleaseWithdrawn"));
     }
 
     #[test]

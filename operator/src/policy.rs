@@ -1,13 +1,14 @@
 //! The fleet policy as it is now: the ConfigMap is watched, the last good text of each of its two keys is kept, and every
-//! tenant is looked at again when one changes. A bad edit changes nothing but a metric and a log line, and a bad edit of one
-//! key never holds back the other: they have different owners.
+//! tenant is looked at again when one changes. A bad edit changes nothing, and is told: by a metric, a log line, an event of
+//! the ConfigMap and a condition of every tenant. A bad edit of one key never holds back the other: they have different owners.
 
 use std::sync::{Arc, RwLock};
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use plan::feed::Feed;
 use plan::fleet::Installation;
 
@@ -29,6 +30,17 @@ struct Current {
     installation: Kept<Installation>,
     feed: Kept<Feed>,
     loaded: bool,
+    /// Counts what concerns those who ask: whoever takes it first, the watch tells everybody.
+    revision: u64,
+}
+
+/// A change of the policy that concerns tenants.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The ConfigMap.
+    pub object: ObjectReference,
+    /// Why it cannot be used, if that is news.
+    pub fault: Option<String>,
 }
 
 /// One key.
@@ -66,6 +78,11 @@ impl<T: PartialEq> Kept<T> {
             }
         }
     }
+
+    /// What is wrong with the text as it stands now, while the last good one is in force.
+    fn overruled(&self) -> Option<&str> {
+        self.fault.as_deref().filter(|_| self.good.is_ok())
+    }
 }
 
 /// What became of each key.
@@ -77,7 +94,7 @@ struct Taken {
 
 impl Default for Policy {
     fn default() -> Self {
-        let current = Current { installation: Kept::default(), feed: Kept::default(), loaded: false };
+        let current = Current { installation: Kept::default(), feed: Kept::default(), loaded: false, revision: 0 };
         Policy { current: Arc::new(RwLock::new(current)) }
     }
 }
@@ -93,9 +110,12 @@ impl Policy {
         self.read().feed.good.clone()
     }
 
-    /// What is wrong with the release feed as it is written now; the last good one stays in force meanwhile.
-    pub fn feed_fault(&self) -> Option<String> {
-        self.read().feed.fault.clone()
+    /// What is wrong with the policy as it is written now, while the last good one is in force.
+    pub fn fault(&self) -> Option<String> {
+        let current = self.read();
+        let keys = [(INSTALLATION, current.installation.overruled()), (RELEASES, current.feed.overruled())];
+        let faults = keys.into_iter().filter_map(|(key, fault)| Some(format!("{key}: {}", fault?)));
+        Some(faults.collect::<Vec<_>>().join("; ")).filter(|faults| !faults.is_empty())
     }
 
     /// Whether the ConfigMap was looked for at least once.
@@ -123,7 +143,13 @@ impl Policy {
         });
         let mut current = self.current.write().expect("no holder of this lock panics");
         current.loaded = true;
-        Taken { installation: current.installation.take(installation), feed: current.feed.take(feed) }
+        let faults = (current.installation.fault.clone(), current.feed.fault.clone());
+        let taken = Taken { installation: current.installation.take(installation), feed: current.feed.take(feed) };
+        let changed = taken.installation == Ok(true) || taken.feed == Ok(true);
+        if changed || faults != (current.installation.fault.clone(), current.feed.fault.clone()) {
+            current.revision += 1;
+        }
+        taken
     }
 
     /// The release feed as the API server has it now. A text that cannot be used keeps the last good one.
@@ -143,7 +169,8 @@ impl Policy {
         Ok(self.feed())
     }
 
-    /// Follows the ConfigMap; the stream yields once for each change that concerns tenants.
+    /// Follows the ConfigMap; the stream yields once for each change that concerns tenants, also for one that
+    /// [`Policy::read_live`] has seen before.
     pub fn follow(
         &self,
         client: Client,
@@ -151,11 +178,20 @@ impl Policy {
         name: String,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
-    ) -> impl Stream<Item = ()> + Send + use<> {
+    ) -> impl Stream<Item = Change> + Send + use<> {
         let api: Api<ConfigMap> = Api::namespaced(client, namespace);
         let selection = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let policy = self.clone();
         let mut listed: Option<ConfigMap> = None;
+        let mut told = Told { revision: 0, fault: None };
+        let nameless = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
         watcher(api, selection).default_backoff().filter_map(move |event| {
             let found = match event {
                 Ok(watcher::Event::Init) => {
@@ -174,27 +210,48 @@ impl Policy {
                     None
                 }
             };
-            let seen = found.is_some();
-            let changed = found.is_some_and(|found| {
+            let change = found.and_then(|found| {
                 let Taken { installation, feed } = policy.take(found.as_ref(), &name);
                 metrics.set_policy_valid(installation.is_ok());
                 metrics.set_feed_valid(feed.is_ok());
-                told(INSTALLATION, installation) | told(RELEASES, feed)
-            });
-            if seen {
                 health.set_policy_loaded(policy.current().is_ok());
-            }
-            futures::future::ready(changed.then_some(()))
+                let fault = told.news(&policy)?;
+                Some(Change { object: found.as_ref().unwrap_or(&nameless).object_ref(&()), fault })
+            });
+            futures::future::ready(change)
         })
+    }
+
+    /// What is wrong with any key, whether or not there is a last good one.
+    fn faults(&self) -> Option<String> {
+        let current = self.read();
+        let keys = [(INSTALLATION, &current.installation.fault), (RELEASES, &current.feed.fault)];
+        let faults = keys.into_iter().filter_map(|(key, fault)| Some(format!("{key}: {}", fault.as_ref()?)));
+        Some(faults.collect::<Vec<_>>().join("; ")).filter(|faults| !faults.is_empty())
     }
 }
 
-/// Logs what is wrong with a key; answers whether tenants must be looked at again.
-fn told(key: &'static str, taken: Result<bool, String>) -> bool {
-    taken.unwrap_or_else(|fault| {
-        tracing::error!(key, %fault, "the fleet policy cannot be used; the last good one stays in force");
-        true
-    })
+/// What everybody was told last.
+struct Told {
+    revision: u64,
+    fault: Option<String>,
+}
+
+impl Told {
+    /// Whether there is news, and the fault if that is.
+    fn news(&mut self, policy: &Policy) -> Option<Option<String>> {
+        let revision = policy.read().revision;
+        if revision == self.revision {
+            return None;
+        }
+        let fault = policy.faults();
+        let news = fault.clone().filter(|_| fault != self.fault);
+        if let Some(fault) = &news {
+            tracing::error!(%fault, "the fleet policy cannot be used; the last good one stays in force");
+        }
+        *self = Told { revision, fault };
+        Some(news)
+    }
 }
 
 #[cfg(test)]
@@ -257,14 +314,14 @@ images: {enterprise: example.com/ent, community: example.com/oss}
         let policy = Policy::default();
         assert_eq!(releases(&policy), Err("it was not read yet".to_owned()));
         assert_eq!(policy.take(Some(&both(FEED)), "fleet").feed, Ok(true));
-        assert_eq!(policy.feed_fault(), None);
+        assert_eq!(policy.fault(), None);
         let bad = both("releases: [{version: 18.1, releasedAt: 2026-10-12T00:00:00Z}]");
         assert!(policy.take(Some(&bad), "fleet").feed.is_err());
         assert_eq!(releases(&policy), Ok(1));
-        let fault = policy.feed_fault().expect("a fault");
-        assert!(fault.starts_with("releases[0].version:"), "{fault}");
+        let fault = policy.fault().expect("a fault");
+        assert!(fault.starts_with("releases.yaml: releases[0].version:"), "{fault}");
         assert_eq!(policy.take(Some(&both(FEED)), "fleet").feed, Ok(true), "whoever shows the fault must look again");
-        assert_eq!(policy.feed_fault(), None);
+        assert_eq!(policy.fault(), None);
     }
 
     #[test]
@@ -283,7 +340,7 @@ images: {enterprise: example.com/ent, community: example.com/oss}
         let policy = Policy::default();
         policy.take(Some(&both(FEED)), "fleet");
         assert_eq!(policy.take(Some(&installation(GOOD)), "fleet").feed, Ok(true));
-        assert_eq!((releases(&policy), policy.feed_fault()), (Ok(0), None));
+        assert_eq!((releases(&policy), policy.fault()), (Ok(0), None));
     }
 
     #[test]
@@ -298,7 +355,26 @@ images: {enterprise: example.com/ent, community: example.com/oss}
     fn without_any_good_feed_the_fault_is_told() {
         let policy = Policy::default();
         policy.take(Some(&both("releases: {}")), "fleet");
-        assert_eq!(releases(&policy).err(), policy.feed_fault());
-        assert!(policy.feed_fault().is_some_and(|fault| fault.starts_with("releases.yaml cannot be read")));
+        assert!(releases(&policy).is_err_and(|fault| fault.starts_with("releases.yaml cannot be read")));
+        assert_eq!(policy.fault(), None, "none is in force, which is told otherwise");
+    }
+
+    #[test]
+    fn a_change_that_a_last_look_took_is_still_told_and_a_fault_once() {
+        let policy = Policy::default();
+        let mut told = Told { revision: 0, fault: None };
+        policy.take(Some(&both(FEED)), "fleet");
+        assert_eq!(told.news(&policy), Some(None));
+        assert_eq!(told.news(&policy), None);
+        // A last look before a hop reads the ConfigMap before the watch shows it.
+        for _ in 0..2 {
+            policy.take(Some(&both("releases: [")), "fleet");
+        }
+        let fault = told.news(&policy).flatten().expect("a fault");
+        assert!(fault.starts_with("releases.yaml: releases.yaml cannot be read"), "{fault}");
+        policy.take(Some(&both("releases: [")), "fleet");
+        assert_eq!(told.news(&policy), None, "the same text again");
+        policy.take(Some(&both(FEED)), "fleet");
+        assert_eq!(told.news(&policy), Some(None), "whoever shows the fault must look again");
     }
 }

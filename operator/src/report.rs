@@ -1,7 +1,7 @@
 //! Fourth word of a reconcile: tell, on every path. A status equal to the last one is not written; an event is published
 //! when a person should know that something changed.
 
-mod events;
+pub mod events;
 
 use chrono::{DateTime, Utc};
 use crds::Tenant;

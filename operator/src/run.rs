@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use crds::tenant_status::Phase;
-use crds::{AgentPool, MaintenanceWindow, Tenant};
+use crds::{AgentPool, ConditionType, MaintenanceWindow, Tenant};
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Config as ControllerConfig, Controller};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config, ResourceExt};
@@ -31,8 +31,9 @@ use crate::inventory::{self, Readings};
 use crate::leader::{self, KubeLease, Leadership, Timing};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
+use crate::policy::{Change, Policy};
 use crate::pools::Pools;
+use crate::report::events;
 use crate::serve::{self, Health, Pulse};
 use crate::skew::Skew;
 use crate::teleport::Network;
@@ -162,10 +163,7 @@ async fn work(
         Arc::clone(metrics),
         Arc::clone(health),
     );
-    caches.spawn(follow(policy, {
-        let everyone = everyone.clone();
-        move |()| everyone()
-    }));
+    caches.spawn(follow_policy(policy, Arc::clone(&context), everyone.clone()));
     // What was decided by another time is decided again.
     let skew = context.skew.follow(client.clone(), Arc::clone(metrics));
     caches.spawn(follow(skew, {
@@ -236,6 +234,19 @@ async fn follow<T>(stream: impl Stream<Item = T> + Send, mut each: impl FnMut(T)
     let mut stream = std::pin::pin!(stream);
     while let Some(item) = stream.next().await {
         each(item);
+    }
+}
+
+/// Follows the fleet policy; a change concerns all tenants, and what is wrong with it whoever looks at the ConfigMap.
+async fn follow_policy(changes: impl Stream<Item = Change> + Send, context: Arc<Context>, everyone: impl Fn()) {
+    let mut changes = std::pin::pin!(changes);
+    while let Some(Change { object, fault }) = changes.next().await {
+        everyone();
+        let Some(fault) = fault else { continue };
+        let event = events::event(EventType::Warning, "FleetPolicyInvalid", &fault);
+        if let Err(error) = context.recorder.publish(&event, &object).await {
+            tracing::warn!(%error, "cannot publish an event");
+        }
     }
 }
 
@@ -358,12 +369,25 @@ async fn keep_count(tenants: reflector::Store<DeserializeGuard<Tenant>>, context
             *phases.entry(phase.word()).or_insert(0) += 1;
         }
         context.metrics.set_tenants(&phases);
+        context.metrics.set_unlisted(&unlisted(&known));
         let uids = known.iter().filter_map(|tenant| tenant.uid()).collect();
         context.memory.retain(&uids);
         context.readings.retain(&uids);
         context.pools.retain(&uids);
         context.fleet.retain(&uids);
     }
+}
+
+/// How many tenants run a release that the feed does not list, by the reason.
+fn unlisted(tenants: &[Arc<DeserializeGuard<Tenant>>]) -> BTreeMap<String, usize> {
+    let type_ = ConditionType::ReleaseUnlisted.to_string();
+    let statuses = tenants.iter().filter_map(|tenant| tenant.0.as_ref().ok()?.status.as_ref());
+    let conditions = statuses.flat_map(|status| &status.conditions).filter(|condition| condition.type_ == type_);
+    let mut reasons = BTreeMap::new();
+    for condition in conditions {
+        *reasons.entry(condition.reason.clone()).or_default() += 1;
+    }
+    reasons
 }
 
 fn named(tenant: &DeserializeGuard<Tenant>) -> ObjectRef<DeserializeGuard<Tenant>> {

@@ -83,6 +83,10 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
     let applied = apply(&mut tenant, &identity, &plan.steps, context, now).await;
     let reported = report(&tenant, &identity, plan.status.clone(), context, now).await;
     settle_reading(&plan, &identity, context);
+    // A settled plan that does nothing has no use for the list of backups either.
+    if plan.open.is_none() && plan.steps.is_empty() {
+        context.memory.backups_done(&identity.uid);
+    }
     applied.map_err(|(_, error)| error)?;
     let written = reported?;
     context.memory.reset_attempts(&identity.uid);

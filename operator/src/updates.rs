@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use plan::Fact;
 use plan::clock::from_jiff;
 use plan::cloud::CloudNames;
-use plan::cloud::backup::BackupFacts;
+use plan::cloud::backup::{self, BackupFacts};
 use plan::feed::Feed;
 use plan::line::{Line, Place, Waiting};
 use plan::names::Identity;
@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, chain};
 use crate::fleet::Asker;
 use crate::inventory::Pace;
+use crate::memory::Backups;
 use crate::observe::failed;
 use crate::windows::{self, Windows};
 
@@ -40,6 +41,7 @@ pub async fn observe(tenant: &Tenant, identity: &Identity, context: &Context, no
     Updates {
         place: context.fleet.place(asker, &context.windows, fleet_limit(&feed)),
         feed,
+        policy_fault: context.policy.fault(),
         standing: context.fleet.standing(),
         window,
         backups: backups(tenant, identity, context, now).await,
@@ -71,7 +73,15 @@ pub async fn look(tenant: &Tenant, identity: &Identity, context: &Context, known
     }
     let asker = Waiting { due_since: DateTime::<Utc>::MIN_UTC, tenant: identity.uid.clone(), window: own };
     let place: Place = line.place(&asker);
-    Ok(Updates { feed, window, place, standing: context.fleet.standing(), backups: known.backups.clone(), live: true })
+    Ok(Updates {
+        feed,
+        policy_fault: context.policy.fault(),
+        window,
+        place,
+        standing: context.fleet.standing(),
+        backups: known.backups.clone(),
+        live: true,
+    })
 }
 
 /// Since when a tenant has been due, as its status says; now, where it does not.
@@ -117,25 +127,46 @@ async fn running(context: &Context) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// The backups of the state table, while a hop makes one.
+/// The backups of the state table: on every run while a hop makes one, and once a day while none runs.
 async fn backups(
     tenant: &Tenant,
     identity: &Identity,
     context: &Context,
     now: DateTime<Utc>,
 ) -> Fact<Vec<BackupFacts>> {
-    let update = tenant.status.as_ref().and_then(|status| status.update.as_ref());
-    let (Some(_), Ok(installation)) =
-        (update.filter(|update| update.stage == HopStage::RecoveryPoint), context.policy.current())
-    else {
-        return Fact::Unknown;
-    };
+    let Ok(installation) = context.policy.current() else { return Fact::Unknown };
     let names = CloudNames::new(&installation, identity, &tenant.spec.region);
+    let status = tenant.status.as_ref();
+    let listed_for = match status.and_then(|status| status.update.as_ref()) {
+        Some(update) if update.stage == HopStage::RecoveryPoint => None,
+        Some(_) => return Fact::Unknown,
+        None => {
+            let day = backup::day(identity, now);
+            let known = context.memory.backups(&identity.uid, day);
+            // Only under the names that were recorded, and not for one that is still being made or that leaves.
+            let recorded = status.filter(|status| status.version.is_some()).and_then(|status| status.storage.as_ref());
+            if recorded != Some(&names.recorded()) || tenant.metadata.deletion_timestamp.is_some() {
+                return Fact::Unknown;
+            }
+            match known {
+                Backups::Done => return Fact::Unknown,
+                Backups::Listed(found) => return Fact::Known(found),
+                Backups::Due => Some(day),
+            }
+        }
+    };
     let account = context.clouds.account(&names.account).await;
+    let row = (StageName::Update, Source::Read);
     match account.backups(&names.region, &names.state_table).await {
-        Ok(found) => Fact::Known(found),
+        Ok(found) => {
+            context.memory.succeeded(&identity.uid, row);
+            if let Some(day) = listed_for {
+                context.memory.keep_backups(&identity.uid, day, found.clone());
+            }
+            Fact::Known(found)
+        }
         Err(error) => {
-            failed(context, identity, (StageName::Update, Source::Read), error.class(), chain(&error), now);
+            failed(context, identity, row, error.class(), chain(&error), now);
             Fact::Unknown
         }
     }

@@ -1,7 +1,7 @@
 //! The emulated cloud as its administrator sees it: it seeds what exists before an operator, and takes things away.
 
 use anyhow::Context;
-use aws_sdk_dynamodb::types::StreamSpecification;
+use aws_sdk_dynamodb::types::{BackupStatus, BackupSummary, StreamSpecification};
 use serde_json::json;
 
 use crate::aws::RootCredentials;
@@ -120,6 +120,29 @@ impl Cloud {
             .await
             .context("cannot turn the stream off")?;
         Ok(())
+    }
+
+    /// Backs a table up, as a person does.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_backup(&self, table: &str, name: &str) -> anyhow::Result<()> {
+        let call = self.dynamodb.create_backup().table_name(table).backup_name(name);
+        call.send().await.with_context(|| format!("cannot back {table} up as {name}"))?;
+        Ok(())
+    }
+
+    /// The names of the backups of a table that can be restored, sorted.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn backups(&self, table: &str) -> anyhow::Result<Vec<String>> {
+        let found = self.dynamodb.list_backups().table_name(table).send().await.context("cannot list backups")?;
+        let available = |found: &&BackupSummary| found.backup_status() == Some(&BackupStatus::Available);
+        let found = found.backup_summaries().iter().filter(available);
+        let mut names: Vec<String> = found.filter_map(|backup| backup.backup_name().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Takes an inline policy of a role away.

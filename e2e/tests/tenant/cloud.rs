@@ -10,7 +10,8 @@ use e2e::testbed::{INSTALLATION, REGION, TestBed};
 use e2e::venv::{Venv, sources};
 use serde_json::Value;
 
-use super::fleet;
+/// A region that the fleet policy does not have at first.
+pub const ABROAD: &str = "eu-central-1";
 
 /// Everything about a tenant's tables, bucket and role, flat.
 pub async fn tenant(bed: &TestBed, tenant_id: &str) -> anyhow::Result<Value> {
@@ -19,7 +20,7 @@ pub async fn tenant(bed: &TestBed, tenant_id: &str) -> anyhow::Result<Value> {
 
 /// The names of all tables, buckets and roles of the account, in the regions of all scenarios.
 pub async fn holdings(bed: &TestBed) -> anyhow::Result<Value> {
-    read(bed, &["holdings", REGION, fleet::ABROAD]).await
+    read(bed, &["holdings", REGION, ABROAD]).await
 }
 
 /// Whether the holder of the token in this file may read a table as this role.

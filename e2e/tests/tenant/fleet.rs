@@ -1,4 +1,4 @@
-//! The fleet policy: a bad edit changes nothing but a metric, and a good one is taken up without a restart.
+//! The fleet policy: a bad edit changes nothing and is told everywhere, and a good one is taken up without a restart.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use anyhow::{Context, bail, ensure};
 use e2e::testbed::{NAMESPACE, TestBed, wait_until};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cloud::ABROAD;
 use super::manifest::{READY, apply, condition, tenant, with};
 use super::{cluster, probes};
 
-/// A region that the fleet policy does not have at first.
-pub const ABROAD: &str = "eu-central-1";
 const CONFIG_MAP: &str = "tenant-operator-fleet";
 const KEY: &str = "installation.yaml";
 const TAKEN: Duration = Duration::from_secs(20);
@@ -42,8 +41,12 @@ async fn edits(bed: &TestBed, good: &str) -> anyhow::Result<()> {
     })
     .await?;
     ensure!(ready(bed).await? == before, "tenants are no longer Ready under a bad policy");
+    stale(bed, before.len()).await?;
+    let told = faults(bed).await?;
+    ensure!(told.len() == 1 && told[0].starts_with("installation.yaml: "), "the events of the ConfigMap: {told:?}");
     write(bed, good).await?;
     says(bed, 1.0).await?;
+    stale(bed, 0).await?;
 
     let abroad = with(tenant("abroad", "abroad", "abroad.example.com"), "region", json!(ABROAD));
     apply(bed, &abroad).await?;
@@ -71,6 +74,30 @@ async fn says(bed: &TestBed, wanted: f64) -> anyhow::Result<()> {
         if found == Some(wanted) { Ok(Some(())) } else { bail!("it is {found:?}") }
     })
     .await
+}
+
+/// Waits until so many tenants say that another policy is in force than the one that is written.
+async fn stale(bed: &TestBed, wanted: usize) -> anyhow::Result<()> {
+    wait_until(&format!("PolicyStale on {wanted} tenants"), TAKEN, || async {
+        let tenants = Api::<crds::Tenant>::all(bed.client()).list(&ListParams::default()).await?;
+        let says = |tenant: &&crds::Tenant| {
+            condition(tenant, "PolicyStale").is_ok_and(|(status, reason, message)| {
+                status == "True" && reason == "FleetPolicyInvalid" && message.contains("installation.yaml: ")
+            })
+        };
+        let found = tenants.iter().filter(says).count();
+        if found == wanted || (wanted > 0 && found > wanted) { Ok(Some(())) } else { bail!("{found} do") }
+    })
+    .await
+}
+
+/// What the events of the ConfigMap say of its faults.
+async fn faults(bed: &TestBed) -> anyhow::Result<Vec<String>> {
+    let selector = format!("reason=FleetPolicyInvalid,regarding.name={CONFIG_MAP}");
+    let arguments = ["-n", NAMESPACE, "get", "events.events.k8s.io", "--field-selector", &selector, "-o", "json"];
+    let list: Value = serde_json::from_str(&bed.kubectl(arguments).await?).context("events are JSON")?;
+    let notes = list["items"].as_array().into_iter().flatten().filter_map(|event| event["note"].as_str());
+    Ok(notes.map(str::to_owned).collect())
 }
 
 /// How often a tenant was looked at without a fault.

@@ -10,6 +10,7 @@ use crds::update_status::Update;
 
 use crate::availability;
 use crate::observed::{Failure, FailureKind, Observed, StageName};
+use crate::remark;
 use crate::stage::{Answer, RETRY, Scope, Stage, Stall, Verdict, auth, proxy};
 use crate::step::Plan;
 use crate::version::Version;
@@ -126,6 +127,7 @@ pub fn refused(observed: &Observed, stalled: Stall) -> Plan {
     );
     clear(&mut status.conditions, ConditionType::Reconciling);
     stall(&mut status, observed, Some(stalled));
+    remark::policy(observed, &mut status);
     Plan { status, wake: Some(RETRY), open: Some(StageName::Identity), ..Plan::default() }
 }
 

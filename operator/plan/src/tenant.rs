@@ -9,10 +9,10 @@ use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, StageName};
 use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, update};
-use crate::step::Plan;
+use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{removal, report};
+use crate::{remark, removal, report, retention};
 
 /// Plans one tenant.
 pub fn tenant(observed: &Observed) -> Plan {
@@ -137,6 +137,8 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
         status.applied = Some(record);
     }
     update.record(&mut status);
+    remark::release(scope.observed, &running, &mut status);
+    remark::policy(scope.observed, &mut status);
     let look = update.look;
     let stages = earlier.into_iter().chain([
         (StageName::Auth, auth),
@@ -147,6 +149,11 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
     plan.agents = Some(agents.view);
+    // Nothing is left to do, and nothing is about to begin.
+    if plan.open.is_none() && plan.steps.is_empty() && plan.status.update.is_none() && !leaving {
+        let ended = retention::steps(scope, &plan.status).into_iter();
+        plan.steps.extend(ended.map(|step| (StageName::Update, Step::Cloud(step))));
+    }
     plan
 }
 

@@ -14,13 +14,15 @@ use crate::window::Schedule;
 pub struct Updates {
     /// The release feed: the last good one, or why there never was one.
     pub feed: Result<Arc<Feed>, String>,
+    /// What is wrong with the fleet policy as it is written now, while the last good one is in force.
+    pub policy_fault: Option<String>,
     /// How releases fared on all tenants.
     pub standing: Arc<Standing>,
     /// The maintenance window that applies.
     pub window: WindowFact,
     /// Whether there is a place for one more hop.
     pub place: Place,
-    /// Backups of the state table, while a hop asks for them.
+    /// Backups of the state table, while a hop asks for them, and once a day.
     pub backups: Fact<Vec<BackupFacts>>,
     /// Whether window, feed, agents and slots were just read, and not taken from a cache.
     pub live: bool,

@@ -1,8 +1,8 @@
 //! What a person should know: that a tenant became ready or is not any more, and how its updates go.
 
-use crds::Tenant;
 use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopKind, HopResult};
+use crds::{ConditionType, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
@@ -114,6 +114,15 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
         }
         Some(_) | None => {}
     }
+    // Another remark, such as that a release which left the feed is back there and withdrawn, is another change.
+    let remark = |status: &TenantStatus| {
+        let type_ = ConditionType::ReleaseUnlisted.to_string();
+        status.conditions.iter().find(|condition| condition.type_ == type_).cloned()
+    };
+    let (was, is) = (remark(before), remark(after));
+    if let Some(remark) = is.filter(|is| was.is_none_or(|was| was.message != is.message)) {
+        events.push(event(EventType::Warning, &remark.reason, &remark.message));
+    }
     if let Some((_, Some(blocked))) =
         turned("UpdateBlocked").filter(|(_, is)| is.as_ref().is_some_and(|condition| condition.status == "True"))
     {
@@ -122,7 +131,8 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
     events
 }
 
-fn event(type_: EventType, reason: &str, note: &str) -> Event {
+/// An event about what the operator saw or did.
+pub fn event(type_: EventType, reason: &str, note: &str) -> Event {
     Event {
         type_,
         reason: reason.to_owned(),

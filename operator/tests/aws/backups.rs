@@ -1,11 +1,17 @@
 //! Backups of a table: made once whatever becomes of the answer, listed to the end, deleted, and by whom.
 
+use std::collections::BTreeSet;
+
 use operator::cloud::Cloud;
 use operator::error::{Class, chain};
+use plan::Fact;
 use plan::cloud::CloudNames;
-use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
+use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus, KEEP, Source, expired};
 use plan::cloud::step::CloudStep;
 use plan::cloud::wanted;
+use plan::fleet::Installation;
+use plan::names::{Identity, tenant_id};
+use plan::version::Version;
 use serde_json::{Value, json};
 
 use super::account::{ACCOUNT, Account, REGION, class, eventually, name, region};
@@ -164,6 +170,15 @@ async fn throttling_asks_for_patience_and_makes_nothing() {
     assert_eq!(backups(&account, &table).await, []);
 }
 
+/// What the chart tells a platform team to grant the operator of the installation `eu1`.
+fn operators_policy() -> Value {
+    let policy = include_str!("../../../charts/tenant-operator/files/operator-policy.json")
+        .replace("${ACCOUNT}", ACCOUNT)
+        .replace("${INSTALLATION}", "eu1")
+        .replace("${ROLE_PATH}", "/tenancy/eu1/");
+    serde_json::from_str(&policy).expect("JSON")
+}
+
 /// The state and the events table of a tenant of an installation, made by root.
 async fn tables_of(account: &Account, installation: &str) -> (String, String) {
     let prefix = format!("{installation}-{:016x}", rand::random::<u64>());
@@ -173,12 +188,7 @@ async fn tables_of(account: &Account, installation: &str) -> (String, String) {
 #[tokio::test]
 async fn the_policy_of_the_chart_lets_the_operator_back_up_its_state_tables_alone() {
     let Some(account) = Account::of_the_test().await else { return };
-    let policy = include_str!("../../../charts/tenant-operator/files/operator-policy.json")
-        .replace("${ACCOUNT}", ACCOUNT)
-        .replace("${INSTALLATION}", "eu1")
-        .replace("${ROLE_PATH}", "/tenancy/eu1/");
-    let policy: Value = serde_json::from_str(&policy).expect("JSON");
-    let (operator, _) = account.user(&policy).await;
+    let (operator, _) = account.user(&operators_policy()).await;
     let (state, events) = tables_of(&account, "eu1").await;
     let (foreign, _) = tables_of(&account, "eu2").await;
 
@@ -197,6 +207,39 @@ async fn the_policy_of_the_chart_lets_the_operator_back_up_its_state_tables_alon
         assert_eq!(denied, Class::Denied, "{table}: {text}");
         assert!(text.starts_with("dynamodb:DeleteBackup"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn with_the_rights_of_the_chart_what_expired_goes_and_what_the_operator_did_not_make_stays() {
+    let Some(account) = Account::of_the_test().await else { return };
+    let policy = "id: eu1\naws: {account: \"123456789012\", regions: [us-west-2], oidcProvider: o.example.com, rolePath: /t/}\nimages: {enterprise: example.com/e, community: example.com/c}\n";
+    let installation = Installation::parse(policy).expect("a good policy");
+    let uid = format!("{:032x}", rand::random::<u128>());
+    let tenant = Identity { slug: "acme".into(), namespace: "acme".into(), id: tenant_id(&uid), uid };
+    let names = CloudNames::new(&installation, &tenant, REGION);
+    let table = table(&account, names.state_table.clone()).await;
+    let source = Source::new(&installation, &tenant, &names);
+    let name = |from: &str, to: &str, started: &str| {
+        let version = |text: &str| Version::parse(text).expect("a version");
+        source.name(&version(from), &version(to), started.parse().expect("RFC 3339"))
+    };
+    let old = name("16.4.3", "17.5.2", "2026-01-01T00:00:00Z");
+    let newest = name("17.5.2", "18.1.0", "2026-02-01T00:00:00Z");
+    let foreign = format!("eu1-{}-before-surgery", tenant.id);
+    for name in [&old, &foreign, &newest] {
+        account.twice(create(&table, name)).await;
+        available(&account, &table, name).await;
+    }
+    let (operator, _) = account.user(&operators_policy()).await;
+    let found = operator.backups(REGION, &table).await.expect("list");
+    let last = found.iter().map(|backup| backup.created).max().expect("three of them");
+    let steps = |at| expired(&source, &Fact::Known(found.clone()), KEEP, at, &BTreeSet::new());
+    assert!(steps(last).is_empty(), "{:?}", steps(last));
+    for step in steps(last + KEEP) {
+        operator.perform(&step).await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+    let left: Vec<_> = backups(&account, &table).await.into_iter().map(|backup| backup.name).collect();
+    assert_eq!(left, [foreign, newest]);
 }
 
 #[tokio::test]

@@ -225,6 +225,7 @@ impl World {
             ),
             updates: Updates {
                 feed: Ok(Arc::new(self.feed.clone())),
+                policy_fault: None,
                 standing: Arc::new(Standing::new([])),
                 window: self.window.clone(),
                 place: self.place,

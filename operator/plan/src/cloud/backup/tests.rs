@@ -148,6 +148,25 @@ fn a_backup_that_a_person_made_is_nobody_elses_to_delete() {
     }
 }
 
+#[test]
+fn a_day_of_a_tenant_begins_at_a_time_of_its_own_and_has_24_hours() {
+    let days = |uid: &str| {
+        let tenant = Identity { slug: "acme".into(), namespace: "acme".into(), uid: uid.into(), id: tenant_id(uid) };
+        (0..3 * DAY).map(|minute| day(&tenant, at(minute))).collect::<Vec<_>>()
+    };
+    let begins = |uid: &str| {
+        let days = days(uid);
+        let changes: Vec<_> = (1..days.len()).filter(|minute| days[*minute] != days[minute - 1]).collect();
+        assert_eq!(changes.len(), 3, "{uid}: {changes:?}");
+        assert!(changes.windows(2).all(|pair| pair[1] - pair[0] == 24 * 60), "{uid}: {changes:?}");
+        changes[0]
+    };
+    let mut hours: Vec<usize> = (0..240).map(|tenant| begins(&format!("tenant {tenant}")) / 60).collect();
+    hours.sort_unstable();
+    hours.dedup();
+    assert!(hours.len() >= 22, "240 tenants leave hours of the day empty: {hours:?}");
+}
+
 /// Backups of every kind, each with whether the operator made it for the tenant.
 fn backups() -> impl Strategy<Value = Vec<(BackupFacts, bool)>> {
     use BackupKind::{AwsBackup, System, User};

@@ -1,0 +1,46 @@
+//! What a person should know and nobody acts upon. Each is a condition that exists only while it is True, and that makes
+//! no other one False: the tenant is as its spec asks.
+
+use crds::tenant_status::TenantStatus;
+use crds::{ConditionType, Reason};
+
+use crate::feed::Remark;
+use crate::observed::Observed;
+use crate::report::{clear, set};
+use crate::stage::{Answer, Verdict};
+use crate::version::Version;
+
+/// Tells that the release which runs is not in the feed any more. A feed without any release lists nothing, so that
+/// nothing was taken from it.
+pub fn release(observed: &Observed, running: &Version, status: &mut TenantStatus) {
+    let feed = observed.updates.feed.as_ref().ok().filter(|feed| !feed.releases.is_empty());
+    let remark = feed.and_then(|feed| feed.remark(running));
+    let told = remark.map(|remark| {
+        let reason = match remark {
+            Remark::NotListed(_) => Reason::ReleaseNotListed,
+            Remark::Withdrawn(_) => Reason::ReleaseWithdrawn,
+        };
+        (reason, remark.to_string())
+    });
+    tell(observed, ConditionType::ReleaseUnlisted, told, status);
+}
+
+/// Tells that the fleet policy as it is written now is not the one in force.
+pub fn policy(observed: &Observed, status: &mut TenantStatus) {
+    let told = observed.updates.policy_fault.as_ref().map(|fault| {
+        let message =
+            format!("the fleet policy as it is written cannot be used, and the last good one is in force: {fault}");
+        (Reason::FleetPolicyInvalid, message)
+    });
+    tell(observed, ConditionType::PolicyStale, told, status);
+}
+
+fn tell(observed: &Observed, condition: ConditionType, told: Option<(Reason, String)>, status: &mut TenantStatus) {
+    match told {
+        Some((reason, message)) => {
+            let verdict = Verdict { condition, answer: Answer::True, reason, message };
+            set(&mut status.conditions, observed, verdict);
+        }
+        None => clear(&mut status.conditions, condition),
+    }
+}
