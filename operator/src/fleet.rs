@@ -96,6 +96,11 @@ impl Fleet {
         standing
     }
 
+    /// A hop ended or was halted: whoever asks next must know, since it may halt the release for all.
+    pub fn fared(&self) {
+        self.state().standing = None;
+    }
+
     /// Whether it is this tenant's turn.
     pub fn place(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> Place {
         let view = self.view(windows);

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Class, Error, chain};
 use crate::inventory::Ask;
 use crate::teleport::{AuthTarget, TeleportError, WebTarget};
-use crate::{secrets, updates, vanished};
+use crate::{rendering, secrets, updates, vanished};
 
 /// How old a reading may become while the spec says nothing that can be understood.
 const FALLBACK_TTL: TimeDelta = TimeDelta::minutes(15);
@@ -67,7 +67,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         clock_skew: context.skew.current(),
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
         tenant: tenant.clone(),
-        installation: context.policy.current().map(|installation| (*installation).clone()),
+        installation: context.policy.current().map(|installation| rendering::of_this_build(&installation)),
         claims: context.claims.read(),
         cloud,
         objects,

@@ -2,10 +2,13 @@
 //! when a person should know that something changed.
 
 pub mod events;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use crds::Tenant;
 use crds::tenant_status::TenantStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource};
@@ -64,17 +67,25 @@ pub async fn report(
     if before.update.is_some() && status.update.is_none() {
         context.fleet.release(&identity.uid);
     }
+    if before.history.first() != status.history.first() || halted_at(&before) != halted_at(&status) {
+        context.fleet.fared();
+    }
     if before.next != status.next || before.update != status.update {
         context.fleet.changed();
         look_at_window(tenant, context);
     }
     events::count(&before, &status, context);
-    for event in events::events(&before, &status, tenant) {
+    let budget = context.policy.feed().ok().map(|feed| feed.monthly_downtime_budget);
+    for event in events::events(&before, &status, tenant, budget) {
         if let Err(error) = context.recorder.publish(&event, &tenant.object_ref(&())).await {
             tracing::warn!(tenant = %identity.path(), %error, "cannot publish an event");
         }
     }
     Ok(true)
+}
+
+fn halted_at(status: &TenantStatus) -> Option<&Time> {
+    status.update.as_ref().and_then(|update| update.halted_at.as_ref())
 }
 
 fn claim(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> bool {

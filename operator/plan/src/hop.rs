@@ -12,6 +12,9 @@ use crate::manifest::preflight;
 pub const PREFLIGHT: TimeDelta = TimeDelta::minutes(15);
 /// How long a backup of the state table may take.
 pub const RECOVERY_POINT: TimeDelta = TimeDelta::minutes(30);
+/// How long an operator that has just started may take to read what the gate asks for. A hop that is given up for that
+/// would begin anew with another recovery point.
+const FIRST_LOOK: TimeDelta = TimeDelta::minutes(15);
 /// How long replacing both Auth pods may take, and the whole of what does not grow with the number of Proxy pods.
 const BASE: TimeDelta = TimeDelta::minutes(15);
 /// What each Proxy pod may take beyond its grace and its delay: pulling, starting, becoming ready.
@@ -26,6 +29,8 @@ pub struct Facts<'a> {
     pub update: &'a Update,
     /// Whether the gate is open for it, as of now.
     pub open: bool,
+    /// Whether nothing closes it but what this process has not read yet, as after a restart.
+    pub unread: bool,
     /// Whether what the gate was asked with was just read.
     pub live: bool,
     /// Whether the inventory was read after this stage began.
@@ -64,7 +69,13 @@ pub fn next(facts: &Facts<'_>) -> Move {
     let Facts { now, update, .. } = facts;
     let since = from_jiff(update.stage_since.0);
     match update.stage {
-        HopStage::Preflight | HopStage::RecoveryPoint | HopStage::Confirm if !facts.open => Move::Abandon,
+        HopStage::Preflight | HopStage::RecoveryPoint | HopStage::Confirm if !facts.open => {
+            if facts.unread && *now <= since + FIRST_LOOK {
+                Move::Wait("everything that the gate asks for to be read".into())
+            } else {
+                Move::Abandon
+            }
+        }
         HopStage::Preflight => match facts.preflight {
             preflight::Outcome::Succeeded if update.kind == HopKind::Major => Move::Enter(HopStage::RecoveryPoint),
             preflight::Outcome::Succeeded => confirmed(facts),
@@ -124,4 +135,50 @@ fn late(update: &Update) -> Move {
 pub fn deadline(now: DateTime<Utc>, proxies: i32, grace_seconds: i64, min_ready_seconds: i32) -> DateTime<Utc> {
     let each = PER_PROXY + TimeDelta::seconds(grace_seconds + i64::from(min_ready_seconds));
     now + BASE + each * proxies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(stage: HopStage) -> Update {
+        serde_json::from_value(serde_json::json!({
+            "kind": "Major", "from": "17.5.2", "to": "18.1.0", "stage": stage, "startedAt": "2026-11-02T02:00:00Z",
+            "stageSince": "2026-11-02T02:00:00Z", "downSecondsBefore": 0,
+        }))
+        .expect("an update")
+    }
+
+    /// What comes next so long after the stage began, while the gate is closed.
+    fn closed(stage: HopStage, unread: bool, since: TimeDelta) -> Move {
+        let update = update(stage);
+        next(&Facts {
+            now: from_jiff(update.stage_since.0) + since,
+            update: &update,
+            open: false,
+            unread,
+            live: true,
+            agents_read_since: true,
+            preflight: &preflight::Outcome::Succeeded,
+            recovery: &BackupState::Available { arn: "arn".into() },
+            auth_settled: true,
+            proxy_settled: true,
+        })
+    }
+
+    #[test]
+    fn a_restart_gives_no_hop_up_before_it_has_read_what_the_gate_asks_for() {
+        let soon = TimeDelta::minutes(1);
+        for stage in [HopStage::Preflight, HopStage::RecoveryPoint, HopStage::Confirm] {
+            let waits = closed(stage, true, soon);
+            assert!(matches!(waits, Move::Wait(_)), "{stage:?}: {waits:?}");
+            assert_eq!(closed(stage, true, FIRST_LOOK + soon), Move::Abandon, "{stage:?}: it holds a place");
+            assert_eq!(closed(stage, false, soon), Move::Abandon, "{stage:?}");
+        }
+        assert_eq!(
+            closed(HopStage::Auth, true, soon),
+            Move::Enter(HopStage::Proxy),
+            "from Auth on nobody asks the gate"
+        );
+    }
 }

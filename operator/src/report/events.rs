@@ -1,15 +1,20 @@
 //! What a person should know: that a tenant became ready or is not any more, and how its updates go.
 
+use chrono::TimeDelta;
+use crds::maintenance::Check;
 use crds::tenant_status::TenantStatus;
-use crds::update_status::{HopKind, HopResult};
+use crds::update_status::{HopKind, HopResult, Update};
 use crds::{ConditionType, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
+use plan::availability;
+use plan::clock::from_jiff;
+use plan::names;
 
 use crate::context::Context;
 
-/// One event per change.
-pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant) -> Vec<Event> {
+/// One event per change. `budget` is how long the fleet policy lets a tenant be down in a month.
+pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budget: Option<TimeDelta>) -> Vec<Event> {
     let mut events = conditions(before, after);
     if let (None, Some(ports)) = (&before.ports, &after.ports) {
         let note = format!("ports {} to {} of pool {}", ports.ssh, ports.postgres, ports.pool);
@@ -18,9 +23,11 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant) -> V
     if let (None, Some(update)) = (&before.update, &after.update) {
         let mut note = format!("{:?} from {} to {} begins", update.kind, update.from, update.to);
         if !update.skipped.is_empty() {
-            let reason = tenant.spec.maintenance.exemption.as_ref().map(|exemption| exemption.reason.as_str());
-            let why = reason.unwrap_or("spec.maintenance.applyNow");
+            let why = exemptions(update, before, after, tenant);
             note.push_str(&format!(", without the checks {:?} ({why})", update.skipped));
+        }
+        if budget.is_some_and(|budget| outspends(update, before, budget)) {
+            note.push_str("; the downtime budget of this month is spent, but the release is critical");
         }
         events.push(event(EventType::Normal, "UpdateStarted", &note));
     }
@@ -56,6 +63,24 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant) -> V
         events.push(event(EventType::Warning, "WindowMissed", &note));
     }
     events
+}
+
+/// By whose word checks were skipped: an override that is still good, an instant that this update uses up, or both.
+fn exemptions(update: &Update, before: &TenantStatus, after: &TenantStatus, tenant: &Tenant) -> String {
+    let exemption = tenant.spec.maintenance.exemption.as_ref().filter(|exemption| {
+        let good = update.started_at.0 < exemption.until.0;
+        good && update.skipped.iter().any(|check| exemption.checks.contains(check))
+    });
+    let by_override = exemption.map(|exemption| format!("override until {}: {}", exemption.until.0, exemption.reason));
+    let now = after.applied_now.as_ref().filter(|now| before.applied_now.as_ref() != Some(*now));
+    let by_now = now.map(|now| format!("applyNow: {}", now.0));
+    [by_override, by_now].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// Whether it starts although the month's budget is spent. Without an override only a critical release may.
+fn outspends(update: &Update, before: &TenantStatus, budget: TimeDelta) -> bool {
+    let spent = availability::spent(before, from_jiff(update.started_at.0));
+    spent > budget.num_seconds() && !update.skipped.contains(&Check::Policy)
 }
 
 /// Counts what became of updates.
@@ -133,11 +158,74 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
 
 /// An event about what the operator saw or did.
 pub fn event(type_: EventType, reason: &str, note: &str) -> Event {
-    Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note.chars().take(1000).collect()),
-        action: "Reconcile".into(),
-        secondary: None,
+    let note: String = note.chars().take(1000).collect();
+    // Within some minutes kube counts events of one reason and action as one, and tells the first note only: what another
+    // update skipped would be lost.
+    let action = format!("Reconcile-{}", &names::digest(note.as_bytes())[..8]);
+    Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The note of the event with which a patch begins on 2 November.
+    fn begins(maintenance: Value, skipped: Value, applied_now: Value, down: i64) -> String {
+        let tenant = json!({
+            "apiVersion": "tenancy.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme", "namespace": "n"},
+            "spec": {"domain": "a.example.com", "edition": "Community", "version": "18.1.1", "region": "r",
+                "maintenance": maintenance},
+        });
+        let before = json!({"version": "18.1.0", "availability": {"month": "2026-11", "downSeconds": down}});
+        let at = "2026-11-02T02:00:00Z";
+        let after = json!({"version": "18.1.0", "appliedNow": applied_now, "update": {
+            "kind": "Patch", "from": "18.1.0", "to": "18.1.1", "stage": "Preflight", "startedAt": at, "stageSince": at,
+            "skipped": skipped, "downSecondsBefore": 0,
+        }});
+        let read = |status: Value| serde_json::from_value::<TenantStatus>(status).expect("a status");
+        let tenant = serde_json::from_value(tenant).expect("a tenant");
+        let found = events(&read(before), &read(after), &tenant, Some(TimeDelta::minutes(44)));
+        found.into_iter().find(|event| event.reason == "UpdateStarted").and_then(|event| event.note).expect("an event")
+    }
+
+    fn exemption(checks: &[&str], until: &str) -> Value {
+        json!({"checks": checks, "reason": "CVE-2026-1234", "until": until})
+    }
+
+    #[test]
+    fn an_update_tells_by_whose_word_it_skipped_a_check() {
+        let good = exemption(&["Policy"], "2026-11-03T00:00:00Z");
+        let late = exemption(&["Window"], "2026-11-01T00:00:00Z");
+        let now = "2026-11-02T01:00:00Z";
+        assert_eq!(
+            begins(json!({"override": good}), json!(["Policy"]), Value::Null, 0),
+            "Patch from 18.1.0 to 18.1.1 begins, without the checks [Policy] (override until 2026-11-03T00:00:00Z: CVE-2026-1234)"
+        );
+        assert_eq!(
+            begins(json!({"override": late, "applyNow": now}), json!(["Window"]), json!(now), 0),
+            "Patch from 18.1.0 to 18.1.1 begins, without the checks [Window] (applyNow: 2026-11-02T01:00:00Z)",
+            "an override that is over skipped nothing"
+        );
+        let both = begins(json!({"override": good, "applyNow": now}), json!(["Window", "Policy"]), json!(now), 0);
+        assert!(both.contains("CVE-2026-1234; applyNow"), "{both}");
+        assert_eq!(begins(json!({}), json!([]), Value::Null, 0), "Patch from 18.1.0 to 18.1.1 begins");
+    }
+
+    #[test]
+    fn what_another_update_says_is_another_event() {
+        let told = |note| event(EventType::Normal, "UpdateStarted", note).action;
+        assert_eq!(told("to 18.1.1"), told("to 18.1.1"));
+        assert_ne!(told("to 18.1.1"), told("to 18.1.2"));
+    }
+
+    #[test]
+    fn an_update_that_starts_over_budget_says_that_it_is_critical() {
+        let critical = begins(json!({}), json!([]), Value::Null, 45 * 60);
+        assert!(critical.ends_with("but the release is critical"), "{critical}");
+        let by_override = exemption(&["Policy"], "2026-11-03T00:00:00Z");
+        let skipped = begins(json!({"override": by_override}), json!(["Policy"]), Value::Null, 45 * 60);
+        assert!(!skipped.contains("critical"), "{skipped}");
     }
 }

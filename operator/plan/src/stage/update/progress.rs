@@ -13,7 +13,7 @@ use crate::clock::{from_jiff, to_jiff};
 use crate::cloud::backup::{self, BackupState, Source};
 use crate::course;
 use crate::feed::target::Reach;
-use crate::gate::{self, Answer};
+use crate::gate::{self, Answer, Blocker};
 use crate::hop::{self, Facts, Move};
 use crate::manifest::{Inputs, Rendered, preflight};
 use crate::stage::{POLL, Scope, Stage};
@@ -38,6 +38,7 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         now,
         update,
         open: answer.as_ref().is_some_and(Answer::is_open),
+        unread: answer.as_ref().is_some_and(|answer| unread(given, answer)),
         live: scope.observed.updates.live,
         agents_read_since: given.agents_read_at.is_some_and(|at| at >= from_jiff(update.stage_since.0)),
         preflight: &preflight,
@@ -90,6 +91,15 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         sooner(&mut outcome.stage, last - now);
     }
     outcome
+}
+
+/// Whether a closed gate lacks nothing but answers for which this process has not asked before.
+fn unread(given: &Given<'_>, answer: &Answer) -> bool {
+    answer.blockers.iter().all(|blocker| match blocker {
+        Blocker::AgentReportMissing { .. } => given.agents_read_at.is_none(),
+        Blocker::ClockSkewed { measured } => !measured,
+        _ => false,
+    })
 }
 
 /// Enters a stage; the first disruptive one with a deadline and with what Auth is started as.
