@@ -34,6 +34,8 @@ pub use tenant::{Reach, wait_until};
 pub use updates::blockers;
 pub use writes::Write;
 
+/// Tells the operator's test build in which network pods really are.
+const PODS: &str = "TENANT_OPERATOR_TEST_PODS";
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tenancy-system";
 /// Prefix of everything in the emulated cloud.
@@ -147,7 +149,10 @@ impl TestBed {
         install("tenant-operator-crds", &json!({}), None).await?;
         let mut merged = json!({
             "aws": {"roleArn": role_arn},
-            "extraEnv": [{"name": clock::VARIABLE, "value": self.clock.file()}],
+            "extraEnv": [
+                {"name": clock::VARIABLE, "value": self.clock.file()},
+                {"name": PODS, "value": self.pod_address(Ipv4Addr::UNSPECIFIED)},
+            ],
             "cloudResync": "20s",
             "inventoryInterval": "5s",
             "fleet": {"installation": {

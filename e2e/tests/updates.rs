@@ -24,11 +24,12 @@ mod updates {
     pub mod remarks;
     pub mod retention;
     pub mod setting;
+    pub mod verify;
 }
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, remarks, retention, setting};
+use updates::{gate, majors, remarks, retention, setting, verify};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -57,6 +58,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
+            scenario("every process is verified", &["each"], verify::every_process(bed)),
         ])
         .await;
 }

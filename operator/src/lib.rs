@@ -20,6 +20,7 @@ pub mod observe;
 pub mod pki;
 pub mod policy;
 pub mod pools;
+pub mod processes;
 pub mod rendering;
 pub mod report;
 pub mod run;

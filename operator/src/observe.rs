@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
+use crds::update_status::HopStage;
 use kube::ResourceExt;
 use plan::Fact;
 use plan::cloud::{CloudFacts, CloudNames};
 use plan::keys::Authorities;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{Objects, Observed, Processes, Source, StageName};
+use plan::observed::{Objects, Observed, Process, Processes, Source, StageName};
 use plan::stage::deployment::Rollout;
 
 use crate::clock;
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::error::{Class, Error, chain};
 use crate::inventory::Ask;
 use crate::teleport::{AuthTarget, TeleportError, WebTarget};
-use crate::{rendering, secrets, updates, vanished};
+use crate::{processes, rendering, secrets, updates, vanished};
 
 /// How old a reading may become while the spec says nothing that can be understood.
 const FALLBACK_TTL: TimeDelta = TimeDelta::minutes(15);
@@ -58,7 +59,8 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
     let teleport = match authorities {
         Some(authorities) => processes(tenant, &identity, &objects, authorities, context, now).await,
         None => {
-            Processes { auth: Fact::Unknown, web: Fact::Unknown, inventory: context.readings.reading(&identity.uid) }
+            let inventory = context.readings.reading(&identity.uid);
+            Processes { auth: Fact::Unknown, web: Fact::Unknown, each: Fact::Unknown, inventory }
         }
     };
     Observed {
@@ -254,7 +256,33 @@ async fn processes(
             .readings
             .ask(&Ask { tenant: identity, target, pace: updates::pace(tenant, context, now), report_ttl }, now);
     }
-    Processes { auth, web, inventory: context.readings.reading(&identity.uid) }
+    let each = each(tenant, identity, authorities, context, now).await;
+    Processes { auth, web, each, inventory: context.readings.reading(&identity.uid) }
+}
+
+/// Every single process, while a hop waits for nothing else.
+async fn each(
+    tenant: &Tenant,
+    identity: &Identity,
+    authorities: &Authorities,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Fact<Vec<Process>> {
+    let update = tenant.status.as_ref().and_then(|status| status.update.as_ref());
+    if !update.is_some_and(|update| matches!(update.stage, HopStage::Verify | HopStage::RevertAuth)) {
+        return Fact::Unknown;
+    }
+    match processes::ask(identity, &tenant.spec.domain, authorities, context).await {
+        Ok(found) => {
+            context.memory.succeeded(&identity.uid, (StageName::Update, Source::Process));
+            Fact::Known(found)
+        }
+        Err(error) => {
+            let row = (StageName::Update, Source::Process);
+            failed(context, identity, row, error.class(), chain(&error), now);
+            Fact::Unknown
+        }
+    }
 }
 
 fn told<T>(

@@ -43,6 +43,8 @@ pub struct Facts<'a> {
     pub auth_settled: bool,
     /// Whether Proxy is.
     pub proxy_settled: bool,
+    /// What keeps from saying that every single process runs what it should; looked at in the stages that end a hop.
+    pub unverified: Option<String>,
 }
 
 /// What comes next.
@@ -96,17 +98,27 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Confirm => confirmed(facts),
         HopStage::Auth if facts.auth_settled => Move::Enter(HopStage::Proxy),
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
-        HopStage::Verify if facts.auth_settled && facts.proxy_settled => Move::End(HopResult::Succeeded, String::new()),
+        HopStage::Verify if facts.auth_settled && facts.proxy_settled && facts.unverified.is_none() => {
+            Move::End(HopResult::Succeeded, String::new())
+        }
         HopStage::Auth | HopStage::Proxy | HopStage::Verify if overdue(facts) => late(update),
         HopStage::Auth => Move::Wait(format!("Auth to run {}", update.to)),
+        HopStage::Verify if facts.auth_settled && facts.proxy_settled => waits_for_each(facts),
         HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
         HopStage::RevertProxy if facts.proxy_settled => Move::Enter(HopStage::RevertAuth),
         HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
+        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled && facts.unverified.is_some() => {
+            waits_for_each(facts)
+        }
         HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled => {
             Move::End(HopResult::RolledBack, format!("not every process ran {} in time", update.to))
         }
         HopStage::RevertAuth => Move::Wait(format!("Auth to run {} again", update.from)),
     }
+}
+
+fn waits_for_each(facts: &Facts<'_>) -> Move {
+    Move::Wait(facts.unverified.clone().unwrap_or_default())
 }
 
 /// The last look before the first disruptive write.

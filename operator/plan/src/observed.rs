@@ -13,6 +13,7 @@ use crate::cloud::CloudFacts;
 use crate::fact::Fact;
 use crate::fleet::Installation;
 use crate::keys::{Authorities, CertificateFacts};
+use crate::names::Component;
 use crate::object::Ref;
 use crate::teleport::{AuthPing, WebPing};
 use crate::updates::Updates;
@@ -167,6 +168,20 @@ pub struct Processes {
     pub auth: Fact<AuthPing>,
     /// Proxy, asked over HTTPS.
     pub web: Fact<WebPing>,
+    /// Each process of Auth and Proxy by itself, asked while a hop is verified: behind a Service one of them answers for
+    /// all. Unknown at other times.
+    pub each: Fact<Vec<Process>>,
     /// The last complete reading of the inventory.
     pub inventory: Option<Arc<Inventory>>,
+}
+
+/// One process of Auth or Proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Of what.
+    pub component: Component,
+    /// Name of its pod.
+    pub pod: String,
+    /// The version that it answers with. Absent while it has no address, Unknown while it does not answer.
+    pub version: Fact<String>,
 }

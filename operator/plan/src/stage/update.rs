@@ -125,7 +125,10 @@ fn verdicts(outcome: &mut Outcome, running: &Version, follows: bool) {
         None => stage.verdict(updating, Answer::False, Reason::Idle, "no change runs"),
         Some(update) => {
             let reason = if update.halted_at.is_some() { Reason::HopHalted } else { Reason::HopRunning };
-            let what = format!("{:?} from {} to {}: {:?}", update.kind, update.from, update.to, update.stage);
+            let mut what = format!("{:?} from {} to {}: {:?}", update.kind, update.from, update.to, update.stage);
+            if !stage.waiting.is_empty() {
+                what.push_str(&format!(", waits for {}", stage.waiting.join("; ")));
+            }
             stage.verdict(updating, Answer::True, reason, what);
         }
     }

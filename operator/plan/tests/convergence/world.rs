@@ -18,9 +18,9 @@ use plan::feed::standing::Standing;
 use plan::fleet::Installation;
 use plan::keys::{Authorities, Authority, CertificateFacts, Sensitive, WebIssuer};
 use plan::line::Place;
-use plan::names::{self, Identity};
+use plan::names::{self, Component, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{AuthoritySecret, Objects, Observed, Processes, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Objects, Observed, Process, Processes, Secrets, WebSecret};
 use plan::step::Step;
 use plan::teleport::{AuthPing, Instance, WebPing};
 use plan::updates::{Updates, WindowFact};
@@ -215,7 +215,12 @@ impl World {
                 ),
                 license: Fact::answered(self.license.then_some(Ok(()))),
             },
-            teleport: Processes { auth, web, inventory: self.inventory.clone().map(Arc::new) },
+            teleport: Processes {
+                auth,
+                web,
+                each: Fact::Known(self.each()),
+                inventory: self.inventory.clone().map(Arc::new),
+            },
             pools: Fact::Known(self.pools.clone()),
             memory: Fact::answered(
                 self.remembered.as_ref().map(|data| Stored {
@@ -234,6 +239,19 @@ impl World {
             },
             failures: BTreeMap::new(),
         }
+    }
+
+    /// Each process as its own pod answers.
+    pub fn each(&self) -> Vec<Process> {
+        let parts =
+            [("acme-auth-0", Component::Auth), ("acme-auth-1", Component::Auth), ("acme-proxy", Component::Proxy)];
+        let pods = parts.into_iter().flat_map(|(name, component)| {
+            let live = self.objects.get(&Ref::new(Kind::Deployment, name));
+            let ready = live.and_then(|live| live["status"]["readyReplicas"].as_i64()).unwrap_or_default();
+            (0..ready).map(move |number| (format!("{name}-{number}"), name, component))
+        });
+        pods.map(|(pod, name, component)| Process { component, pod, version: Fact::Known(self.version_of(name)) })
+            .collect()
     }
 
     fn web_ping(&self) -> WebPing {

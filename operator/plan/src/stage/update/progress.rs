@@ -12,13 +12,16 @@ use crate::availability;
 use crate::clock::{from_jiff, to_jiff};
 use crate::cloud::backup::{self, BackupState, Source};
 use crate::course;
+use crate::fact::Fact;
 use crate::feed::target::Reach;
 use crate::gate::{self, Answer, Blocker};
 use crate::hop::{self, Facts, Move};
 use crate::manifest::{Inputs, Rendered, preflight};
+use crate::names::Component;
+use crate::observed::Process;
 use crate::stage::{POLL, Scope, Stage};
 use crate::step::Step;
-use crate::version::Version;
+use crate::version::{Version, parse_reported};
 
 /// Plans it.
 pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
@@ -45,6 +48,7 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         recovery: &recovery,
         auth_settled: given.auth_settled,
         proxy_settled: given.proxy_settled,
+        unverified: unverified(scope, given),
     };
     match hop::next(&facts) {
         Move::Wait(what) => {
@@ -54,6 +58,10 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
                     outcome.stage.steps.push(Step::Cloud(*step));
                 }
                 outcome.stage.wakes_in(POLL * 5);
+            }
+            // What a process answers sends no event.
+            if matches!(update.stage, HopStage::Verify | HopStage::RevertAuth) {
+                outcome.stage.wakes_in(POLL);
             }
         }
         Move::Look => {
@@ -112,6 +120,29 @@ fn enter(scope: &Scope<'_>, update: &Update, stage: HopStage, outcome: &mut Outc
     }
     outcome.update = Some(entered);
     outcome.stage.waits(format!("{stage:?} to begin"));
+}
+
+/// The first process that does not answer as what it should be, or that it is not known of all of them.
+fn unverified(scope: &Scope<'_>, given: &Given<'_>) -> Option<String> {
+    let found = match &scope.observed.teleport.each {
+        Fact::Known(found) => found,
+        Fact::Absent | Fact::Unknown => return Some("every process to be asked for its version".into()),
+    };
+    let parts = [
+        (Component::Auth, &given.course.auth.version, scope.wanted.auth_replicas),
+        (Component::Proxy, &given.course.proxy.version, scope.wanted.proxy_replicas),
+    ];
+    parts.into_iter().find_map(|(component, version, wanted)| {
+        let label = component.label();
+        let mut processes = found.iter().filter(|process| process.component == component);
+        let other = processes.clone().find_map(|Process { pod, version: said, .. }| match said {
+            Fact::Known(said) if parse_reported(said).as_ref() == Some(version) => None,
+            Fact::Known(said) => Some(format!("the {label} of pod {pod} to run {version}: it answers as {said}")),
+            Fact::Absent | Fact::Unknown => Some(format!("the {label} of pod {pod} to answer as {version}")),
+        });
+        let missing = processes.by_ref().count() < usize::try_from(wanted).unwrap_or_default();
+        other.or_else(|| missing.then(|| format!("{wanted} processes of {label} to answer as {version}")))
+    })
 }
 
 fn deadline(scope: &Scope<'_>, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -1,32 +1,13 @@
 //! A tenant at rest: what is done and told while nothing is due, and that it stays Ready meanwhile.
 
-#[path = "convergence/world.rs"]
-#[allow(dead_code, reason = "the tools of the simulation are shared, and not all of them are needed here")]
-mod world;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::observed::StageName;
 use plan::{Fact, Plan};
 use serde_json::json;
-use world::World;
 
-/// A tenant that is Ready and has nothing left to do.
-fn settled() -> World {
-    let mut world = World::new(json!({"deletionProtection": false}));
-    for _ in 0..200 {
-        let plan = world.plan();
-        for (_, step) in &plan.steps {
-            world.perform(step);
-        }
-        let written = world.write(&plan);
-        if plan.steps.is_empty() && !written && world.ready() {
-            return world;
-        }
-        world.tick();
-    }
-    panic!("not settled: {:#?}", world.tenant.status);
-}
+use super::settled;
+use super::world::World;
 
 fn backup(world: &World, name: &str, created: DateTime<Utc>) -> BackupFacts {
     let id = world.identity().id;
@@ -44,7 +25,7 @@ fn backup(world: &World, name: &str, created: DateTime<Utc>) -> BackupFacts {
 
 /// Two recovery points of former hops, six and five weeks old, and a backup that a person made before them.
 fn with_backups() -> World {
-    let mut world = settled();
+    let mut world = settled(json!({}));
     let (old, newest) = (world.now - TimeDelta::days(42), world.now - TimeDelta::days(35));
     world.backups = vec![
         backup(&world, "before-surgery", old - TimeDelta::days(1)),
@@ -113,7 +94,7 @@ fn told(world: &World, type_: &str) -> Option<(String, String)> {
 
 #[test]
 fn a_release_that_left_the_feed_is_told_and_nothing_is_done() {
-    let mut world = settled();
+    let mut world = settled(json!({}));
     let feed = world.feed.clone();
     let runs = plan::version::Version::parse("18.1.0").expect("a version");
     let see = |world: &mut World| {
@@ -139,7 +120,7 @@ fn a_release_that_left_the_feed_is_told_and_nothing_is_done() {
 
 #[test]
 fn a_policy_that_cannot_be_used_is_told_while_the_last_good_one_is_in_force() {
-    let mut world = settled();
+    let mut world = settled(json!({}));
     let see = |world: &mut World, fault: Option<&str>| {
         let mut observed = world.observe();
         observed.updates.policy_fault = fault.map(str::to_owned);
