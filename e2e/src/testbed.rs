@@ -21,6 +21,7 @@ mod agents;
 mod clock;
 mod cloud;
 mod kubectl;
+mod operator;
 mod tenant;
 mod updates;
 mod writes;
@@ -30,9 +31,10 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use clock::pretended_clock;
 pub use cloud::Cloud;
+pub use operator::pod_of;
 pub use tenant::{Reach, wait_until};
 pub use updates::blockers;
-pub use writes::Write;
+pub use writes::{Write, Writes};
 
 /// Tells the operator's test build in which network pods really are.
 const PODS: &str = "TENANT_OPERATOR_TEST_PODS";

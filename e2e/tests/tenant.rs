@@ -25,11 +25,10 @@ mod tenant {
     pub mod taken;
 }
 
-use e2e::testbed::{Options, TestBed};
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    agents, clock, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, silence, taken,
+    agents, clock, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,15 +38,7 @@ async fn tenants_are_what_was_promised() {
         ["18.1.0", "18.2.0"].map(|version| json!({"version": version, "releasedAt": "2026-01-01T00:00:00Z"}));
     let releases = json!({"releases": releases});
     let values = json!({"fleet": {"releases": releases}, "cloudResync": "10s", "inventoryInterval": "5s"});
-    let bed = TestBed::with_operator(&Options { values, ..Options::default() }).await.expect("the test bed starts");
-    let mut runner = Runner::new(&bed);
-    tokio::select! {
-        () = scenarios(&mut runner) => {}
-        exit = bed.control_plane().failure() => runner.broke(&exit.to_string()),
-    }
-    let outcome = runner.finish();
-    bed.stop().await;
-    outcome.unwrap();
+    runner::run(values, scenarios).await;
 }
 
 /// Those that stand together have tenants of their own and do not meet. A wave is as large as two cores bear without

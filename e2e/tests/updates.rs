@@ -19,41 +19,43 @@ mod probes;
 #[path = "tenant/runner.rs"]
 mod runner;
 mod updates {
+    pub mod crash;
     pub mod gate;
+    pub mod halts;
     pub mod majors;
+    pub mod overrides;
+    pub mod policy;
     pub mod remarks;
+    pub mod reports;
     pub mod retention;
     pub mod setting;
+    pub mod template;
     pub mod verify;
+    pub mod windows;
 }
 
-use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, remarks, retention, setting, verify};
+use serde_json::Value;
+use updates::{
+    crash, gate, halts, majors, overrides, policy, remarks, reports, retention, setting, template, verify, windows,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
-    let values = setting::values();
-    let bed = TestBed::with_operator(&Options { values, ..Options::default() }).await.expect("the test bed starts");
-    let mut runner = Runner::new(&bed);
-    tokio::select! {
-        () = scenarios(&mut runner) => {}
-        exit = bed.control_plane().failure() => runner.broke(&exit.to_string()),
-    }
-    let outcome = runner.finish();
-    bed.stop().await;
-    outcome.unwrap();
+    runner::run(setting::values(), scenarios).await;
 }
 
-/// The clock is one for all: scenarios that move it run alone.
+/// The clock and the fleet policy are one for all: scenarios that change either run alone, or on a policy of their own.
 async fn scenarios(runner: &mut Runner<'_>) {
     let bed = runner.bed();
+    runner.together(vec![scenario("another build", &["template"], template::of_another_build(bed))]).await;
+    begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("a major waits for agents and window", &["major"], majors::waits(bed))]).await;
-    now_again(runner).await;
+    begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("old recovery points end", &["keep"], retention::ends(bed))]).await;
-    now_again(runner).await;
-    // The feed is one for all, too.
+    begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("a release that left the feed is told", &["keep"], remarks::told(bed))]).await;
+    begin(runner, &setting::feed()).await;
     runner
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
@@ -61,11 +63,31 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("every process is verified", &["each"], verify::every_process(bed)),
         ])
         .await;
+    begin(runner, &policy::feed(true)).await;
+    runner
+        .together(vec![
+            scenario("the gate by soak, waves and budget", &["policy"], policy::rows(bed)),
+            scenario("the gate by windows that cannot be waited for", &["grants"], windows::rows(bed)),
+            scenario("overrides skip what they name", &["override"], overrides::skip_what_they_name(bed)),
+        ])
+        .await;
+    begin(runner, &setting::feed()).await;
+    let reports = reports::hold_majors_back(bed);
+    runner.together(vec![scenario("reports hold majors back", &["reports", "confirm"], reports)]).await;
+    begin(runner, &setting::feed()).await;
+    runner.together(vec![scenario("bad releases go back or halt", &["halts"], halts::bad_releases(bed))]).await;
+    begin(runner, &setting::feed()).await;
+    runner.together(vec![scenario("killed at each write of a minor", &["minor"], crash::minor(bed))]).await;
+    runner.together(vec![scenario("killed at each write of a major", &["slain"], crash::major(bed))]).await;
 }
 
-/// Also after a failure the next ones find the time as it is.
-async fn now_again(runner: &mut Runner<'_>) {
-    if let Err(error) = runner.bed().clock().set(chrono::Utc::now()).await {
+/// Whatever became of the last scenarios, the next ones find the time as it is and this policy.
+async fn begin(runner: &mut Runner<'_>, feed: &Value) {
+    let begun = async {
+        runner.bed().clock().set(chrono::Utc::now()).await?;
+        setting::set_feed(runner.bed(), feed).await
+    };
+    if let Err(error) = begun.await {
         runner.broke(&format!("{error:#}"));
     }
 }

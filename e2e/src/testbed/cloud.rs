@@ -97,6 +97,15 @@ impl Cloud {
         Ok(created.role().context("a role was created without being described")?.arn().to_owned())
     }
 
+    /// Names of the backups of a table.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn backups(&self, table: &str) -> anyhow::Result<Vec<String>> {
+        let found = self.dynamodb.list_backups().table_name(table).send().await.context("cannot list the backups")?;
+        Ok(found.backup_summaries().iter().filter_map(|backup| backup.backup_name().map(str::to_owned)).collect())
+    }
+
     /// Takes the policy of a bucket away.
     ///
     /// # Errors

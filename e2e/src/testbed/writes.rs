@@ -1,6 +1,8 @@
 //! What the operator wrote, as the API server's audit log has it.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -34,7 +36,41 @@ impl Write {
     }
 }
 
+/// The operator's writes as they are made: the audit log, read from where the last look ended.
+#[derive(Debug)]
+pub struct Writes {
+    audit: PathBuf,
+    read: u64,
+}
+
+impl Writes {
+    /// Those since the last look.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn more(&mut self) -> anyhow::Result<Vec<Write>> {
+        let mut file = std::fs::File::open(&self.audit).context("cannot open the audit log")?;
+        file.seek(SeekFrom::Start(self.read)).context("cannot read the audit log")?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).context("cannot read the audit log")?;
+        // Its last line may be half written.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole as u64;
+        Ok(writes(&String::from_utf8_lossy(&bytes[..whole])))
+    }
+}
+
 impl TestBed {
+    /// The operator's writes from now on.
+    ///
+    /// # Errors
+    /// When this cluster has no audit log.
+    pub fn follow_writes(&self) -> anyhow::Result<Writes> {
+        let audit = self.control_plane().audit_log().context("this cluster has no audit log")?.to_owned();
+        let read = audit.metadata().context("cannot read the audit log")?.len();
+        Ok(Writes { audit, read })
+    }
+
     /// The operator's writes since a moment in order, those that were refused too; the lease of its leader apart.
     ///
     /// # Errors
@@ -94,6 +130,22 @@ mod tests {
         json!({"user": {"username": user}, "verb": verb, "objectRef": object, "responseStatus": {"code": 200},
             "stageTimestamp": "2026-11-27T05:00:00.123456Z"})
         .to_string()
+    }
+
+    #[test]
+    fn a_look_begins_where_the_last_one_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let audit = directory.path().join("audit.log");
+        let operator = "system:serviceaccount:tenancy-system:tenant-operator";
+        let line = |name| entry(operator, "patch", json!({"resource": "deployments", "namespace": "n", "name": name}));
+        let (first, second) = (line("a") + "\n", line("b") + "\n");
+        std::fs::write(&audit, first.clone() + &second[..30]).unwrap();
+        let mut follow = Writes { audit: audit.clone(), read: 0 };
+        let mut names = || follow.more().unwrap().into_iter().map(|write| write.name).collect::<Vec<_>>();
+        assert_eq!(names(), ["a"]);
+        assert!(names().is_empty());
+        std::fs::write(&audit, first + &second).unwrap();
+        assert_eq!(names(), ["b"]);
     }
 
     #[test]

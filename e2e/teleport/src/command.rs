@@ -143,6 +143,7 @@ async fn start(
     let text = read(process, flags.config.as_deref().unwrap_or("/etc/teleport.yaml"))?;
     let file = config::parse(&text, release.major())?;
     let settings = config::settle(file, release, process, flags.diag_addr.as_deref())?;
+    let (pod, version) = (process.hostname.clone(), release.version.to_string());
     // The node name replaces the host's own everywhere.
     let process =
         &Process { hostname: settings.nodename.clone().unwrap_or_else(|| process.hostname.clone()), ..process.clone() };
@@ -152,6 +153,10 @@ async fn start(
     let health = Health::new();
     let diagnostics = diagnostics(process, release, &settings, &health).await?;
     let role = async {
+        let pod = process.world.start_goes_on(&pod, &version);
+        if terminate.run_until_cancelled(pod).await.is_none() {
+            return Ok(());
+        }
         match settings.role {
             Role::Auth(config) => auth::run(process, release, &config, &flags.auth, connect, &health, terminate).await,
             Role::Proxy(config) => {

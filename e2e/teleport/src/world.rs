@@ -1,4 +1,4 @@
-//! What the tests decide (which agents a cluster has) and what they may ask afterwards (who called what).
+//! What the tests decide (which agents a cluster has, what hangs) and what they may ask afterwards (who called what).
 //! Shared by all processes of one test bed; it must not know anything that a real cluster would keep in its tables.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 
 /// Calls kept per cluster; the oldest go first.
 const CALLS_KEPT: usize = 4096;
@@ -15,6 +16,7 @@ const CALLS_KEPT: usize = 4096;
 #[derive(Debug, Default)]
 pub struct World {
     clusters: Mutex<BTreeMap<String, Cluster>>,
+    hangs: watch::Sender<Hangs>,
     /// One connection pool to the emulators for all processes: hundreds of them have a pool each otherwise.
     http: OnceLock<SharedHttpClient>,
 }
@@ -24,6 +26,15 @@ struct Cluster {
     agents: Arc<Vec<Agent>>,
     calls: VecDeque<Call>,
     auths: BTreeSet<String>,
+}
+
+/// What does not come to an end until a test lets it.
+#[derive(Debug, Default)]
+struct Hangs {
+    /// Clusters whose Auth does not answer what its inventory is.
+    inventories: BTreeSet<String>,
+    /// Beginnings of host names, and the version that does not become ready there.
+    starts: BTreeSet<(String, String)>,
 }
 
 /// One agent of a cluster's inventory.
@@ -96,6 +107,47 @@ impl World {
         self.lock().get(cluster).map(|cluster| cluster.calls.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// Has every Auth of a cluster keep whoever asks for the inventory waiting, as one does whose backend is throttled;
+    /// or answer again, those who wait too.
+    pub fn hang_inventory(&self, cluster: &str, hangs: bool) {
+        self.hangs.send_modify(|all| {
+            if hangs {
+                all.inventories.insert(cluster.to_owned())
+            } else {
+                all.inventories.remove(cluster)
+            };
+        });
+    }
+
+    /// Has processes of a version whose host name begins so start and never become ready, as a bad release does; or go
+    /// on, those that hang too.
+    pub fn hang_start(&self, hostname: &str, version: &str, hangs: bool) {
+        let which = (hostname.to_owned(), version.to_owned());
+        self.hangs.send_modify(|all| {
+            if hangs {
+                all.starts.insert(which)
+            } else {
+                all.starts.remove(&which)
+            };
+        });
+    }
+
+    /// Waits while the inventory of the cluster hangs.
+    pub(crate) async fn inventory_answers(&self, cluster: &str) {
+        self.unless(|hangs| hangs.inventories.contains(cluster)).await;
+    }
+
+    /// Waits while such a process does not become ready.
+    pub(crate) async fn start_goes_on(&self, hostname: &str, version: &str) {
+        let this = |(prefix, of): &(String, String)| hostname.starts_with(prefix.as_str()) && of == version;
+        self.unless(|hangs| hangs.starts.iter().any(this)).await;
+    }
+
+    async fn unless(&self, hangs: impl Fn(&Hangs) -> bool) {
+        // It ends with the world at the latest, and the caller holds that.
+        let _ = self.hangs.subscribe().wait_for(|all| !hangs(all)).await;
+    }
+
     /// The agents without a copy: a cluster may have many thousands.
     pub(crate) fn shared_agents(&self, cluster: &str) -> Arc<Vec<Agent>> {
         self.lock().get(cluster).map(|cluster| cluster.agents.clone()).unwrap_or_default()
@@ -146,5 +198,30 @@ impl Drop for ServingAuth {
         if let Some(cluster) = self.world.lock().get_mut(&self.cluster) {
             cluster.auths.remove(&self.host_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_hangs_goes_on_when_it_may_and_nothing_else_hangs() {
+        let world = World::new();
+        world.hang_inventory("acme", true);
+        world.hang_start("acme-proxy", "18.1.1", true);
+        let start = |hostname: &str, version: &str| world.start_goes_on(hostname, version).now_or_never();
+        assert_eq!(world.inventory_answers("other").now_or_never(), Some(()));
+        assert_eq!(start("acme-proxy-7d9", "18.1.0"), Some(()));
+        assert_eq!(start("acme-auth-0-7d9", "18.1.1"), Some(()));
+        assert_eq!(start("acme-proxy-7d9", "18.1.1"), None);
+        let mut waits = Box::pin(world.inventory_answers("acme"));
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        world.hang_inventory("acme", false);
+        world.hang_start("acme-proxy", "18.1.1", false);
+        assert_eq!(waits.now_or_never(), Some(()));
+        assert_eq!(start("acme-proxy-7d9", "18.1.1"), Some(()));
     }
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use e2e::testbed::{INSTALLATION, NAMESPACE, TestBed, wait_until};
+use e2e::testbed::{INSTALLATION, TestBed, pod_of, wait_until};
 use futures::future::try_join_all;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rand::Rng;
 
 use super::manifest::{READY, apply, id, tenant};
-use super::{cloud, cluster, probes};
+use super::{cloud, cluster};
 
 /// A lease that is not given back runs out, and the next leader begins: at most this long.
 const HANDOVER: Duration = Duration::from_secs(30);
@@ -28,11 +26,11 @@ pub async fn while_tenants_are_made(bed: &TestBed) -> anyhow::Result<()> {
         // When it dies is left to chance on purpose: no moment may be a bad one.
         let delay = Duration::from_millis(rand::rng().random_range(SOON));
         tokio::time::sleep(delay).await;
-        let killed = probes::leader(bed).await?;
+        let killed = bed.leader().await?;
         let since = Instant::now();
         end(bed, &killed, way).await?;
         wait_until("another leader", HANDOVER, || async {
-            let now = probes::leader(bed).await?;
+            let now = bed.leader().await?;
             if now.is_empty() || now == killed { bail!("the leader is {now:?}") } else { Ok(Some(())) }
         })
         .await?;
@@ -74,29 +72,9 @@ enum Way {
 }
 
 async fn end(bed: &TestBed, leader: &str, way: Way) -> anyhow::Result<()> {
-    let pod = leader.split('_').next().unwrap_or_default();
+    let pod = pod_of(leader);
     match way {
-        Way::Process => kill(process(pod)?, Signal::SIGKILL).context("cannot kill the operator"),
-        Way::Pod => {
-            let arguments = ["-n", NAMESPACE, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false"];
-            bed.kubectl(arguments).await.map(drop)
-        }
-    }
-}
-
-/// The process of an operator's pod: a descendant of this one whose environment names the pod, whose name no other pod has.
-fn process(pod: &str) -> anyhow::Result<Pid> {
-    let named = format!("POD_NAME={pod}");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").context("cannot list processes")?.flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable == named.as_bytes()) {
-            found.push(Pid::from_raw(id));
-        }
-    }
-    match found.as_slice() {
-        [one] => Ok(*one),
-        several => bail!("the processes of pod {pod} are {several:?}"),
+        Way::Process => bed.kill_operator(pod),
+        Way::Pod => bed.remove_operator_pod(pod).await,
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, ensure};
 use e2e::http::Http;
-use e2e::testbed::{NAMESPACE, TestBed};
+use e2e::testbed::{NAMESPACE, TestBed, pod_of};
 
 use super::cluster;
 
@@ -39,19 +39,11 @@ async fn addresses(bed: &TestBed) -> anyhow::Result<BTreeMap<String, Ipv4Addr>> 
     Ok(addresses)
 }
 
-/// The name of the process that leads.
-pub async fn leader(bed: &TestBed) -> anyhow::Result<String> {
-    let lease =
-        cluster::object(bed, NAMESPACE, "lease", "tenant-operator").await?.context("there is no leader lease")?;
-    Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
-}
-
 /// The metrics of the process that leads.
 pub async fn leaders_metrics(bed: &TestBed) -> anyhow::Result<BTreeMap<String, f64>> {
-    let leader = leader(bed).await?;
-    let pod = leader.split('_').next().unwrap_or_default();
-    let address = addresses(bed).await?.get(pod).copied();
-    metrics(address.with_context(|| format!("the leader {leader} has no pod"))?).await
+    let leader = bed.leader().await?;
+    let address = addresses(bed).await?.get(pod_of(&leader)).copied();
+    metrics(address.with_context(|| format!("the leader {leader:?} has no address"))?).await
 }
 
 async fn metrics(address: Ipv4Addr) -> anyhow::Result<BTreeMap<String, f64>> {

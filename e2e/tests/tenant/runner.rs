@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use e2e::testbed::TestBed;
+use e2e::testbed::{Options, TestBed};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use serde_json::Value;
 
 use super::cluster;
 
@@ -14,6 +15,20 @@ use super::cluster;
 const LIMIT: Duration = Duration::from_secs(150);
 /// Lines of a log that are shown.
 const TAIL: usize = 15;
+
+/// Runs scenarios on a test bed of their own, whose operator has these values of its chart. Ends in a panic that names all
+/// that failed.
+pub async fn run(values: Value, scenarios: impl AsyncFnOnce(&mut Runner<'_>)) {
+    let bed = TestBed::with_operator(&Options { values, ..Options::default() }).await.expect("the test bed starts");
+    let mut runner = Runner::new(&bed);
+    tokio::select! {
+        () = scenarios(&mut runner) => {}
+        exit = bed.control_plane().failure() => runner.broke(&exit.to_string()),
+    }
+    let outcome = runner.finish();
+    bed.stop().await;
+    outcome.unwrap();
+}
 
 /// One scenario, not yet run.
 pub struct Scenario<'a> {
@@ -41,7 +56,7 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    pub fn new(bed: &'a TestBed) -> Runner<'a> {
+    fn new(bed: &'a TestBed) -> Runner<'a> {
         let chosen = std::env::var("SCENARIOS").ok();
         let chosen = chosen.map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
         Runner { bed, chosen, ran: 0, failures: Vec::new(), started: Instant::now() }
@@ -100,7 +115,7 @@ impl<'a> Runner<'a> {
     }
 
     /// All failures as one error.
-    pub fn finish(self) -> anyhow::Result<()> {
+    fn finish(self) -> anyhow::Result<()> {
         println!("{} scenarios in {:.0} s", self.ran, self.started.elapsed().as_secs_f32());
         anyhow::ensure!(self.ran > 0, "no scenario was chosen");
         anyhow::ensure!(self.failures.is_empty(), "{} failed:\n{}", self.failures.len(), self.failures.join("\n"));

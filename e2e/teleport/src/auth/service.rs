@@ -58,6 +58,7 @@ impl AuthService for Service {
 
     async fn get_instances(&self, request: Request<InstanceFilter>) -> Answer<Self::GetInstancesStream> {
         let filter = request.into_inner();
+        self.0.process.world.inventory_answers(&self.0.cluster).await;
         let all = instances::all(&self.0).await?;
         let wanted = all.into_iter().filter(move |instance| instances::matches(instance, &filter)).map(Ok);
         Ok(Response::new(Box::pin(stream::iter(wanted))))
