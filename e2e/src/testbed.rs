@@ -22,6 +22,7 @@ mod clock;
 mod cloud;
 mod kubectl;
 mod tenant;
+mod told;
 mod updates;
 mod writes;
 

@@ -15,12 +15,13 @@ mod runner;
 mod updates {
     pub mod gate;
     pub mod majors;
+    pub mod publish;
     pub mod setting;
 }
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, setting};
+use updates::{gate, majors, publish, setting};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -40,6 +41,7 @@ async fn updates_are_what_was_promised() {
 async fn scenarios(runner: &mut Runner<'_>) {
     let bed = runner.bed();
     runner.together(vec![scenario("a major waits for agents and window", &["major"], majors::waits(bed))]).await;
+    runner.together(vec![scenario("agents and users are told", &["told"], publish::agents_and_users(bed))]).await;
     // Also after a failure the next ones find the time as it is.
     if let Err(error) = bed.clock().set(chrono::Utc::now()).await {
         runner.broke(&format!("{error:#}"));

@@ -1,7 +1,9 @@
 //! The emulated cloud as its administrator sees it: it seeds what exists before an operator, and takes things away.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
-use aws_sdk_dynamodb::types::StreamSpecification;
+use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification};
 use serde_json::json;
 
 use crate::aws::RootCredentials;
@@ -119,6 +121,35 @@ impl Cloud {
             .send()
             .await
             .context("cannot turn the stream off")?;
+        Ok(())
+    }
+
+    /// One item of a state table, as it is stored.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn item(&self, table: &str, path: &str) -> anyhow::Result<Option<HashMap<String, AttributeValue>>> {
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        let found = self
+            .dynamodb
+            .get_item()
+            .table_name(table)
+            .key("HashKey", key("teleport"))
+            .key("FullPath", key(path))
+            .consistent_read(true)
+            .send()
+            .await
+            .with_context(|| format!("cannot read {path}"))?;
+        Ok(found.item)
+    }
+
+    /// Replaces an item of a state table.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn put_item(&self, table: &str, item: HashMap<String, AttributeValue>) -> anyhow::Result<()> {
+        let put = self.dynamodb.put_item().table_name(table).set_item(Some(item));
+        put.send().await.context("cannot write an item")?;
         Ok(())
     }
 

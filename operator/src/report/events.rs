@@ -1,6 +1,7 @@
 //! What a person should know: that a tenant became ready or is not any more, and how its updates go.
 
 use crds::Tenant;
+use crds::published::PublishedNote;
 use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopKind, HopResult};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -46,6 +47,9 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant) -> V
             }
         });
     }
+    for foreign in newly_foreign(before, after) {
+        events.push(event(EventType::Warning, "ForeignEdit", &format!("{}: {}", foreign.what, foreign.how)));
+    }
     if let Some(missed) = newly_missed(before, after) {
         let note = format!(
             "the window that opened at {} passed without the update to {}: {}",
@@ -67,6 +71,14 @@ pub fn count(before: &TenantStatus, after: &TenantStatus, context: &Context) {
     if let Some(missed) = newly_missed(before, after) {
         context.metrics.window_missed(&missed.reason);
     }
+}
+
+/// What somebody else changed in Teleport and was not told of before.
+fn newly_foreign<'a>(before: &TenantStatus, after: &'a TenantStatus) -> Vec<&'a PublishedNote> {
+    let foreign = |status: &'a TenantStatus| status.published.iter().flat_map(|published| &published.foreign);
+    let known: Vec<&str> =
+        before.published.iter().flat_map(|published| &published.foreign).map(|note| &*note.what).collect();
+    foreign(after).filter(|note| !known.contains(&&*note.what)).collect()
 }
 
 fn newly_missed<'a>(before: &TenantStatus, after: &'a TenantStatus) -> Option<&'a crds::update_status::MissedWindow> {

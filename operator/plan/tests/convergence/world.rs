@@ -20,7 +20,7 @@ use plan::keys::{Authorities, Authority, CertificateFacts, Sensitive, WebIssuer}
 use plan::line::Place;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{AuthoritySecret, Objects, Observed, Processes, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Objects, Observed, Processes, Secrets, Told, WebSecret};
 use plan::step::Step;
 use plan::teleport::{AuthPing, Instance, WebPing};
 use plan::updates::{Updates, WindowFact};
@@ -71,6 +71,8 @@ pub struct World {
     pub window: WindowFact,
     pub place: Place,
     pub backups: Vec<BackupFacts>,
+    /// What Teleport tells agents and users.
+    pub told: Told,
     /// Versions that refuse the configuration.
     pub refused: Vec<String>,
     /// Versions whose pods never become ready.
@@ -115,6 +117,7 @@ impl World {
             window: WindowFact::Missing { window: "customers/default".into() },
             place: Place::Free,
             backups: Vec::new(),
+            told: Told::default(),
             refused: Vec::new(),
             broken: Vec::new(),
             auth_versions: Vec::new(),
@@ -215,7 +218,7 @@ impl World {
                 ),
                 license: Fact::answered(self.license.then_some(Ok(()))),
             },
-            teleport: Processes { auth, web, inventory: self.inventory.clone().map(Arc::new) },
+            teleport: Processes { auth, web, inventory: self.inventory.clone().map(Arc::new), told: self.told.clone() },
             pools: Fact::Known(self.pools.clone()),
             memory: Fact::answered(
                 self.remembered.as_ref().map(|data| Stored {
@@ -381,6 +384,7 @@ impl World {
                 self.remembered = Some(memory.render());
                 self.memory_writes += 1;
             }
+            Step::Publish(step) => super::publish::perform(&mut self.told, step, self.versions),
             Step::Apply(object) => {
                 let mut live = object.manifest.clone();
                 let before = self.objects.get(&object.reference);
