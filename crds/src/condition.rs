@@ -28,6 +28,9 @@ pub enum ConditionType {
     AgentsObserved,
     /// AgentPool: the inventory of its tenant was read in time.
     Observed,
+    /// The tenant's Teleport tells its agents which version to run, and when, as the AgentPools and the maintenance window
+    /// say; only for tenants with an enrolled AgentPool.
+    AgentUpdatesPublished,
     /// A change is due: `status.next` says which.
     UpdateDue,
     /// A due change waits for a person.
@@ -97,6 +100,14 @@ pub enum Reason {
     ReportMissing,
     /// What is remembered of agents that left cannot be read.
     MemoryUnreadable,
+    /// The tenant's Teleport tells its agents what is wanted.
+    Published,
+    /// No AgentPool is enrolled any more: the tenant's Teleport updates no agent.
+    NotEnrolled,
+    /// Somebody else changed what the tenant's Teleport tells its agents.
+    ForeignEdit,
+    /// The tenant's Teleport has no managed updates, or keeps them itself.
+    NotOffered,
     /// The Tenant that is named does not exist.
     TenantMissing,
     /// Nothing is due.

@@ -4,12 +4,12 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most notes of one kind that are kept.
-pub const MOST_NOTES: usize = 16;
+/// The most notes of one kind that are kept. Notes, like all of status, must leave room in a Tenant of 10 kB.
+pub const MOST_NOTES: usize = 8;
 /// The longest `what` of a note, in characters.
 pub const LONGEST_WHAT: usize = 128;
 /// The longest `how` of a note, in characters.
-pub const LONGEST_HOW: usize = 512;
+pub const LONGEST_HOW: usize = 320;
 
 /// What the tenant's Teleport was told about the updates of its agents.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -27,14 +27,19 @@ pub struct Published {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<PublishedResource>,
 
-    /// What Teleport cannot express, and how it was rounded to the safe side.
+    /// The version that the tenant's cluster alert says agents hold back; absent while there is no such alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub alert: Option<String>,
+
+    /// What Teleport cannot express, and how it was rounded to the safe side; the first 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 8))]
     pub rounded: Vec<PublishedNote>,
 
     /// What somebody else changed in Teleport. The operator leaves it alone until it is put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 8))]
     pub foreign: Vec<PublishedNote>,
 }
 
@@ -60,6 +65,6 @@ pub struct PublishedNote {
     pub what: String,
 
     /// How it was treated, and what would help.
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 320))]
     pub how: String,
 }

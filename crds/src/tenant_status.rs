@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::published::Published;
 pub use crate::update_status::HopKind;
 use crate::update_status::{Availability, HopRecord, Next, Update};
 
@@ -76,6 +77,10 @@ pub struct TenantStatus {
     /// The agents in the inventory, Auth and Proxy left out, as of the last complete reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents: Option<AgentCounts>,
+
+    /// What the tenant's Teleport was told about the updates of its agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
 
     /// The port block.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,7 @@ mod cloud;
 mod kubectl;
 mod operator;
 mod tenant;
+mod told;
 mod updates;
 mod writes;
 

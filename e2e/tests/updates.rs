@@ -25,6 +25,7 @@ mod updates {
     pub mod majors;
     pub mod overrides;
     pub mod policy;
+    pub mod publish;
     pub mod remarks;
     pub mod reports;
     pub mod retention;
@@ -37,7 +38,8 @@ mod updates {
 use runner::{Runner, scenario};
 use serde_json::Value;
 use updates::{
-    crash, gate, halts, majors, overrides, policy, remarks, reports, retention, setting, template, verify, windows,
+    crash, gate, halts, majors, overrides, policy, publish, remarks, reports, retention, setting, template, verify,
+    windows,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +57,8 @@ async fn scenarios(runner: &mut Runner<'_>) {
     runner.together(vec![scenario("old recovery points end", &["keep"], retention::ends(bed))]).await;
     begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("a release that left the feed is told", &["keep"], remarks::told(bed))]).await;
+    begin(runner, &setting::feed()).await;
+    runner.together(vec![scenario("agents and users are told", &["told"], publish::agents_and_users(bed))]).await;
     begin(runner, &setting::feed()).await;
     runner
         .together(vec![

@@ -15,23 +15,36 @@ use crate::children;
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Result, chain};
+use crate::teleport::AuthTarget;
 use crate::{claims, secrets, vanished};
+
+/// What every step of a run is performed with.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// Whose steps these are.
+    pub identity: &'a Identity,
+    /// Its Auth, if one is ready.
+    pub auth: Option<&'a AuthTarget>,
+    /// Clients and caches.
+    pub context: &'a Context,
+    /// The one time of this run.
+    pub now: DateTime<Utc>,
+}
 
 /// Performs the steps; says which stage failed and how. `tenant` follows what a step does to the object itself.
 pub async fn apply(
     tenant: &mut Tenant,
-    identity: &Identity,
+    hands: &Hands<'_>,
     steps: &[(StageName, Step)],
-    context: &Context,
-    now: DateTime<Utc>,
 ) -> Result<(), (StageName, Error)> {
+    let Hands { identity, context, now, auth: _ } = *hands;
     let mut failed = None;
     for (stage, step) in steps {
         // Judged by the clock before every effect: a process that was stopped for a while learns it here first.
         if !context.leadership.is_held() {
             return Err((*stage, Error::NotLeading { attempt: step.to_string() }));
         }
-        match perform(tenant, identity, step, context, now).await {
+        match perform(tenant, hands, step).await {
             Ok(()) => {
                 context.metrics.stepped(step.label(), "ok");
                 context.memory.succeeded(&identity.uid, (*stage, Source::Step));
@@ -54,13 +67,8 @@ pub async fn apply(
     failed.map_or(Ok(()), Err)
 }
 
-async fn perform(
-    tenant: &mut Tenant,
-    identity: &Identity,
-    step: &Step,
-    context: &Context,
-    now: DateTime<Utc>,
-) -> Result<()> {
+async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<()> {
+    let Hands { identity, auth, context, now } = *hands;
     let client = &context.client;
     match step {
         Step::AddFinalizer => finalizers(tenant, identity, context, |found| found.push(FINALIZER.to_owned())).await,
@@ -99,6 +107,12 @@ async fn perform(
             secrets::issue_web_certificate(client, identity, domain, clock::wall()).await
         }
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,
+        Step::Publish(step) => {
+            context.memory.forget_told(&identity.uid);
+            let auth =
+                auth.ok_or_else(|| Error::Missing { attempt: step.to_string(), missing: "no Auth is ready".into() })?;
+            Ok(context.teleport.publish(auth, step).await.map(drop)?)
+        }
         Step::Apply(object) => apply_object(identity, object, context).await,
         Step::Delete { reference, uid } => delete(identity, reference, uid, context).await,
     }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod fleet;
 pub mod inventory;
 pub mod leader;
+pub mod listen;
 pub mod maintenance_window;
 pub mod memory;
 pub mod metrics;

@@ -13,6 +13,8 @@ use rand::Rng as _;
 
 use crate::error::Class;
 
+mod told;
+
 /// First and longest delay after a failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
@@ -33,6 +35,8 @@ pub struct Memory {
 struct Tenant {
     cloud: Option<Reading>,
     backups: Option<Listing>,
+    /// What agents and users are told.
+    told: told::Hearing,
     /// That no vanished agents were ever written down was asked for once.
     vanished_absent: bool,
     failures: BTreeMap<(StageName, Source), Failure>,

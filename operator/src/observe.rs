@@ -14,6 +14,7 @@ use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
 use plan::observed::{Objects, Observed, Process, Processes, Source, StageName};
 use plan::stage::deployment::Rollout;
+use plan::teleport::{AuthPing, WebPing};
 
 use crate::clock;
 use crate::cloud::CloudError;
@@ -56,13 +57,17 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         Fact::Known(Ok(found)) => Some(&found.authorities),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
     };
-    let teleport = match authorities {
+    let (auth, web) = match authorities {
         Some(authorities) => processes(tenant, &identity, &objects, authorities, context, now).await,
-        None => {
-            let inventory = context.readings.reading(&identity.uid);
-            Processes { auth: Fact::Unknown, web: Fact::Unknown, each: Fact::Unknown, inventory }
-        }
+        None => (Fact::Unknown, Fact::Unknown),
     };
+    let each = match authorities {
+        Some(authorities) => each(tenant, &identity, authorities, context, now).await,
+        None => Fact::Unknown,
+    };
+    let inventory = context.readings.reading(&identity.uid);
+    let told = context.memory.told(&identity.uid, clock::wall()).unwrap_or_default();
+    let teleport = Processes { auth, web, each, inventory, told };
     Observed {
         now,
         wall: clock::wall(),
@@ -215,21 +220,12 @@ async fn processes(
     authorities: &Authorities,
     context: &Context,
     now: DateTime<Utc>,
-) -> Processes {
+) -> (Fact<AuthPing>, Fact<WebPing>) {
     let domain = &tenant.spec.domain;
-    let ready = |names: &[String]| {
-        names.iter().any(|name| {
-            objects.known(&Ref::new(Kind::Deployment, name.clone())).is_some_and(|live| Rollout::of(live).ready > 0)
-        })
-    };
-    let auth_address = ready(&[identity.auth_deployment(0), identity.auth_deployment(1)])
-        .then(|| cluster_address(objects, identity.auth(), 3025))
-        .flatten();
-    let web_address = ready(&[identity.proxy_deployment()])
+    let web_address = ready(objects, &[identity.proxy_deployment()])
         .then(|| cluster_address(objects, identity.public_service(), 443))
         .flatten();
-    let auth_target =
-        auth_address.map(|address| AuthTarget { address, domain: domain.clone(), host: authorities.host.clone() });
+    let auth_target = target(domain, identity, objects, authorities);
     let (auth, web) = futures::join!(
         async {
             let Some(target) = &auth_target else {
@@ -256,8 +252,7 @@ async fn processes(
             .readings
             .ask(&Ask { tenant: identity, target, pace: updates::pace(tenant, context, now), report_ttl }, now);
     }
-    let each = each(tenant, identity, authorities, context, now).await;
-    Processes { auth, web, each, inventory: context.readings.reading(&identity.uid) }
+    (auth, web)
 }
 
 /// Every single process, while a hop waits for nothing else.
@@ -283,6 +278,26 @@ async fn each(
             Fact::Unknown
         }
     }
+}
+
+/// Where Auth is, if one of its pods is ready.
+pub fn auth_target(observed: &Observed) -> Option<AuthTarget> {
+    let Fact::Known(Ok(found)) = &observed.secrets.authorities else { return None };
+    let tenant = &observed.tenant;
+    target(&tenant.spec.domain, &identity(tenant), &observed.objects, &found.authorities)
+}
+
+fn target(domain: &str, identity: &Identity, objects: &Objects, authorities: &Authorities) -> Option<AuthTarget> {
+    let address = ready(objects, &[identity.auth_deployment(0), identity.auth_deployment(1)])
+        .then(|| cluster_address(objects, identity.auth(), 3025))
+        .flatten()?;
+    Some(AuthTarget { address, domain: domain.to_owned(), host: authorities.host.clone() })
+}
+
+fn ready(objects: &Objects, deployments: &[String]) -> bool {
+    deployments.iter().any(|name| {
+        objects.known(&Ref::new(Kind::Deployment, name.clone())).is_some_and(|live| Rollout::of(live).ready > 0)
+    })
 }
 
 fn told<T>(

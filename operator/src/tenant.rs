@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use crds::Tenant;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::DeserializeGuard;
@@ -17,13 +16,13 @@ use plan::names::Identity;
 use plan::observed::{Observed, Source, StageName};
 use plan::step::Step;
 
-use crate::apply::apply;
+use crate::apply::{Hands, apply};
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Class, Error, Result, chain};
 use crate::observe::{self, identity, observe, read_needed};
 use crate::report::report;
-use crate::updates;
+use crate::{listen, updates};
 
 /// A whole run takes no longer; every call in it has a shorter bound of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -80,17 +79,26 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
     let plan = plan(&mut observed, context).await;
     let mut tenant = tenant.clone();
     context.pools.see(&identity, plan.agents.clone());
-    let applied = apply(&mut tenant, &identity, &plan.steps, context, now).await;
+    let auth = observe::auth_target(&observed);
+    let hands = Hands { identity: &identity, auth: auth.as_ref(), context, now };
+    let applied = apply(&mut tenant, &hands, &plan.steps).await;
     let reported = report(&tenant, &identity, plan.status.clone(), context, now).await;
     settle_reading(&plan, &identity, context);
     // A settled plan that does nothing has no use for the list of backups either.
     if plan.open.is_none() && plan.steps.is_empty() {
         context.memory.backups_done(&identity.uid);
     }
-    applied.map_err(|(_, error)| error)?;
+    let again = match applied {
+        Ok(()) => {
+            context.memory.reset_attempts(&identity.uid);
+            None
+        }
+        // What agents are told holds up nothing else of the tenant: its next update comes when it is due.
+        Err((StageName::Publish, error)) => Some(context.memory.delay(&identity.uid, error.class())),
+        Err((_, error)) => return Err(error),
+    };
     let written = reported?;
-    context.memory.reset_attempts(&identity.uid);
-    Ok(next_run(&plan, written, &identity, context, now))
+    Ok(next_run(&plan, written, again, &hands))
 }
 
 /// Plans; a plan that needs one more fact is drawn again with it.
@@ -119,6 +127,10 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
             }
         }
     }
+    if plan.listen {
+        let identity = identity(&observed.tenant);
+        plan = listen::plan_again(observed, plan, &identity, context).await;
+    }
     // The cloud is read again while something is done or awaited there; else its reading is good for its period.
     if plan.open == Some(StageName::Cloud) {
         context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default());
@@ -138,7 +150,8 @@ fn settle_reading(plan: &Plan, identity: &Identity, context: &Context) {
 
 /// When to look again: soon after doing something, else at the plan's word or when a reading is due. What is done or asked
 /// in vain becomes rarer; a reading that was made is not in vain, though it shows the same.
-fn next_run(plan: &Plan, written: bool, identity: &Identity, context: &Context, now: DateTime<Utc>) -> Action {
+fn next_run(plan: &Plan, written: bool, again: Option<Duration>, hands: &Hands<'_>) -> Action {
+    let Hands { identity, context, now, auth: _ } = *hands;
     let cloud = context.memory.cloud_due(&identity.uid);
     let inventory = context.readings.due(&identity.uid);
     let same = if written {
@@ -150,13 +163,15 @@ fn next_run(plan: &Plan, written: bool, identity: &Identity, context: &Context, 
         format!("{:?}: {steps}", plan.open)
     };
     let factor = context.memory.patience(&identity.uid, same);
-    if !plan.steps.is_empty() {
+    if !plan.steps.is_empty() && again.is_none() {
         return Action::requeue(AGAIN * factor);
     }
     let [cloud, inventory] = [cloud.map(|due| due - clock::wall()), inventory.map(|due| due - now)]
         .map(|due| due.map(|due| due.to_std().unwrap_or_default()));
+    let told = context.memory.told_due(&identity.uid, clock::wall()).map(|due| due - clock::wall());
+    let told = told.map(|due| due.to_std().unwrap_or_default());
     let wake = plan.wake.and_then(|wake| wake.to_std().ok());
-    match [cloud, inventory, wake].into_iter().flatten().min() {
+    match [cloud, inventory, told, wake, again].into_iter().flatten().min() {
         // A reading that stays overdue could not be made: not at full speed either.
         Some(delay) => Action::requeue(delay.max(LEAST * factor)),
         None => Action::await_change(),

@@ -1,7 +1,9 @@
 //! The emulated cloud as its administrator sees it: it seeds what exists before an operator, and takes things away.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
-use aws_sdk_dynamodb::types::{BackupStatus, BackupSummary, StreamSpecification};
+use aws_sdk_dynamodb::types::{AttributeValue, BackupStatus, BackupSummary, StreamSpecification};
 use serde_json::json;
 
 use crate::aws::RootCredentials;
@@ -97,15 +99,6 @@ impl Cloud {
         Ok(created.role().context("a role was created without being described")?.arn().to_owned())
     }
 
-    /// Names of the backups of a table.
-    ///
-    /// # Errors
-    /// When the emulator refuses.
-    pub async fn backups(&self, table: &str) -> anyhow::Result<Vec<String>> {
-        let found = self.dynamodb.list_backups().table_name(table).send().await.context("cannot list the backups")?;
-        Ok(found.backup_summaries().iter().filter_map(|backup| backup.backup_name().map(str::to_owned)).collect())
-    }
-
     /// Takes the policy of a bucket away.
     ///
     /// # Errors
@@ -152,6 +145,35 @@ impl Cloud {
         let mut names: Vec<String> = found.filter_map(|backup| backup.backup_name().map(str::to_owned)).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// One item of a state table, as it is stored.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn item(&self, table: &str, path: &str) -> anyhow::Result<Option<HashMap<String, AttributeValue>>> {
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        let found = self
+            .dynamodb
+            .get_item()
+            .table_name(table)
+            .key("HashKey", key("teleport"))
+            .key("FullPath", key(path))
+            .consistent_read(true)
+            .send()
+            .await
+            .with_context(|| format!("cannot read {path}"))?;
+        Ok(found.item)
+    }
+
+    /// Replaces an item of a state table.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn put_item(&self, table: &str, item: HashMap<String, AttributeValue>) -> anyhow::Result<()> {
+        let put = self.dynamodb.put_item().table_name(table).set_item(Some(item));
+        put.send().await.context("cannot write an item")?;
+        Ok(())
     }
 
     /// Takes an inline policy of a role away.

@@ -16,6 +16,7 @@ mod proxy;
 mod release;
 mod rule;
 mod state;
+pub mod told;
 mod web;
 mod wire;
 mod world;

@@ -18,7 +18,7 @@ pub const SHOWS: Duration = Duration::from_secs(30);
 
 /// Values of the operator's chart.
 pub fn values() -> Value {
-    json!({"cloudResync": "30s", "inventoryInterval": "10s", "fleet": {"releases": feed()}})
+    json!({"cloudResync": "12s", "inventoryInterval": "10s", "fleet": {"releases": feed()}})
 }
 
 /// The release feed as every scenario finds it.

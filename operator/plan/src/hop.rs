@@ -175,6 +175,7 @@ mod tests {
             recovery: &BackupState::Available { arn: "arn".into() },
             auth_settled: true,
             proxy_settled: true,
+            unverified: None,
         })
     }
 

@@ -15,6 +15,8 @@ use crate::fleet::Installation;
 use crate::keys::{Authorities, CertificateFacts};
 use crate::names::Component;
 use crate::object::Ref;
+use crate::publish::Live;
+use crate::publish::alert::Raised;
 use crate::teleport::{AuthPing, WebPing};
 use crate::updates::Updates;
 
@@ -82,6 +84,8 @@ pub enum StageName {
     Agents,
     /// What is due, and the hop that runs.
     Update,
+    /// What agents and users are told. It never makes a tenant unready.
+    Publish,
 }
 
 /// The kind of a failure decides when it shows.
@@ -173,6 +177,17 @@ pub struct Processes {
     pub each: Fact<Vec<Process>>,
     /// The last complete reading of the inventory.
     pub inventory: Option<Arc<Inventory>>,
+    /// What agents and users are told.
+    pub told: Told,
+}
+
+/// What a tenant's Teleport tells its agents and its users. It is read only when a plan asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What agents are told.
+    pub agents: Fact<Live>,
+    /// The operator's own alert.
+    pub alerts: Fact<Vec<Raised>>,
 }
 
 /// One process of Auth or Proxy.

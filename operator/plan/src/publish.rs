@@ -7,6 +7,7 @@ pub mod alert;
 mod diff;
 mod groups;
 mod live;
+pub mod pools;
 mod spec;
 mod step;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use crate::version::Version;
 pub struct Asked {
     /// What agents should run: the version of the cluster, once its own hop to it was verified.
     pub version: Version,
-    /// The hour in which agents may begin; none while no maintenance window is known.
+    /// The hour in which agents may begin; none while no maintenance window can be told.
     pub window: Option<WindowHour>,
     /// All pools, in any order; agents in none of them are not enrolled.
     pub groups: Vec<Group>,

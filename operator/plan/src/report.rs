@@ -53,7 +53,8 @@ pub fn assemble(
         }
         plan.needs.extend(stage.needs);
         plan.steps.extend(stage.steps.into_iter().map(|step| (name, step)));
-        if !settled {
+        // What agents are told is no part of what the spec asks of the tenant itself.
+        if !settled && name != StageName::Publish {
             open = Some(Open { name, progress, unread });
             if stalled.is_none() {
                 stalled = stage.stalled;

@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod identity;
 pub mod keys;
 pub mod proxy;
+pub mod publish;
 pub mod update;
 
 use chrono::TimeDelta;

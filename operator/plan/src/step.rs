@@ -1,4 +1,4 @@
-//! An effect as a value, before it is a call: one type for Kubernetes, AWS and key material. Steps are idempotent and
+//! An effect as a value, before it is a call: one type for Kubernetes, AWS, key material and Teleport. Steps are idempotent and
 //! ordered; the first failure ends the run, and the process may die after any of them. A plan is steps, and what to say.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use crate::claims::Subject;
 use crate::cloud::step::CloudStep;
 use crate::object::{Object, Ref};
 use crate::observed::StageName;
+use crate::publish::PublishStep;
 
 /// What to do, and what to say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Plan {
     /// Whether window, policy, places and agents are to be read live and the plan drawn again, before a hop begins to
     /// touch what runs.
     pub look: bool,
+    /// Whether what agents are told is to be read anew, and the plan drawn again: it is not known, or is to be changed.
+    pub listen: bool,
     /// What is seen of the agents; none when that was not looked at.
     pub agents: Option<AgentsView>,
 }
@@ -74,6 +77,8 @@ pub enum Step {
         /// Resource version of the ConfigMap; none = it is to be made.
         seen: Option<String>,
     },
+    /// Tell the tenant's Teleport something about its agents.
+    Publish(Box<PublishStep>),
     /// Server-side apply.
     Apply(Box<Object>),
     /// Delete an object of ours, if it still is the one that was seen.
@@ -98,6 +103,7 @@ impl Step {
             Step::UnguardAuthorities => "UnguardAuthorities",
             Step::IssueWebCertificate { .. } => "IssueWebCertificate",
             Step::RememberAgents { .. } => "RememberAgents",
+            Step::Publish(step) => step.label(),
             Step::Apply(_) => "Apply",
             Step::Delete { .. } => "Delete",
         }
@@ -118,6 +124,7 @@ impl fmt::Display for Step {
             }
             Step::UnguardAuthorities => write!(formatter, "{label}"),
             Step::RememberAgents { memory, .. } => write!(formatter, "{label} {} of them", memory.entries.len()),
+            Step::Publish(step) => step.fmt(formatter),
             Step::Apply(object) => write!(formatter, "{label} {}", object.reference),
             Step::Delete { reference, .. } => write!(formatter, "{label} {reference}"),
         }

@@ -1,6 +1,7 @@
 //! The plan of a tenant: the order of the stages, and nothing else.
 
-use crds::Reason;
+use crds::published::Published;
+use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
 use crate::cloud::CloudNames;
@@ -8,7 +9,7 @@ use crate::course::{self, Versions};
 use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, StageName};
-use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, update};
+use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, publish, update};
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
@@ -139,16 +140,36 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
     update.record(&mut status);
     remark::release(scope.observed, &running, &mut status);
     remark::policy(scope.observed, &mut status);
+    let hops = course::update(scope).is_some() || status.update.is_some();
+    let stages = [&auth, &proxy, &agents.stage, &update.stage];
+    let settled = earlier.iter().map(|(_, stage)| stage).chain(stages).all(Stage::is_settled);
+    let before = scope.observed.tenant.status.as_ref().and_then(|status| status.version.as_ref());
+    let told = publish::plan(
+        scope,
+        &publish::Given {
+            running: &running,
+            rests: settled && !hops && before == Some(&running.to_string()),
+            hops,
+            view: &agents.view,
+            withheld: &update.withheld,
+        },
+    );
+    status.published = Some(told.record).filter(|record| *record != Published::default());
     let look = update.look;
     let stages = earlier.into_iter().chain([
         (StageName::Auth, auth),
         (StageName::Proxy, proxy),
         (StageName::Agents, agents.stage),
         (StageName::Update, update.stage),
+        (StageName::Publish, told.stage),
     ]);
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
     plan.agents = Some(agents.view);
+    plan.listen = told.listen;
+    if !told.applies {
+        report::clear(&mut plan.status.conditions, ConditionType::AgentUpdatesPublished);
+    }
     // Nothing is left to do, and nothing is about to begin.
     if plan.open.is_none() && plan.steps.is_empty() && plan.status.update.is_none() && !leaving {
         let ended = retention::steps(scope, &plan.status).into_iter();

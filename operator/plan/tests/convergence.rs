@@ -5,6 +5,8 @@
 mod agents;
 #[path = "convergence/hops.rs"]
 mod hops;
+#[path = "convergence/publish.rs"]
+mod publish;
 #[path = "convergence/world.rs"]
 mod world;
 

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use crds::maintenance::Check;
+use crds::published::PublishedNote;
 use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopKind, HopResult, Update};
 use crds::{ConditionType, Tenant};
@@ -53,6 +54,9 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budg
             }
         });
     }
+    for foreign in newly_foreign(before, after) {
+        events.push(event(EventType::Warning, "ForeignEdit", &format!("{}: {}", foreign.what, foreign.how)));
+    }
     if let Some(missed) = newly_missed(before, after) {
         let note = format!(
             "the window that opened at {} passed without the update to {}: {}",
@@ -92,6 +96,14 @@ pub fn count(before: &TenantStatus, after: &TenantStatus, context: &Context) {
     if let Some(missed) = newly_missed(before, after) {
         context.metrics.window_missed(&missed.reason);
     }
+}
+
+/// What somebody else changed in Teleport and was not told of before.
+fn newly_foreign<'a>(before: &TenantStatus, after: &'a TenantStatus) -> Vec<&'a PublishedNote> {
+    let foreign = |status: &'a TenantStatus| status.published.iter().flat_map(|published| &published.foreign);
+    let known: Vec<&str> =
+        before.published.iter().flat_map(|published| &published.foreign).map(|note| &*note.what).collect();
+    foreign(after).filter(|note| !known.contains(&&*note.what)).collect()
 }
 
 fn newly_missed<'a>(before: &TenantStatus, after: &'a TenantStatus) -> Option<&'a crds::update_status::MissedWindow> {

@@ -206,7 +206,7 @@ pub fn text(said: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub fn instance(id: &str, version: &str, services: &[&str]) -> Instance {

@@ -46,7 +46,8 @@ impl From<&AgentPool> for Pool {
 }
 
 impl Pool {
-    fn takes_all(&self) -> bool {
+    /// Whether it takes every agent that no other pool took.
+    pub fn takes_all(&self) -> bool {
         self.services.is_empty() && self.update_groups.is_empty()
     }
 
@@ -72,7 +73,7 @@ pub fn place(ordered: &[&Pool], services: &[String], update_group: &str) -> usiz
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub fn pool(name: &str, created: i64, services: &[&str], update_groups: &[&str]) -> Pool {

@@ -102,6 +102,12 @@ pub fn raise(wanted: Option<&Alert>, raised: &Fact<Vec<Raised>>, now: DateTime<U
     }
 }
 
+/// When the alert that stands is to be renewed.
+pub fn renewed_at(raised: &Fact<Vec<Raised>>) -> Option<DateTime<Utc>> {
+    let ours = raised.known()?.iter().find(|raised| raised.alert.name == NAME)?;
+    ours.expires.map(|ends| ends - RENEWED_BELOW)
+}
+
 /// Labels that Teleport adds are its own.
 fn says(raised: &Raised, wanted: &Alert) -> bool {
     let Alert { name: _, severity, message, labels } = &raised.alert;

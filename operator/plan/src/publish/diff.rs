@@ -92,6 +92,7 @@ pub fn diff(wanted: &Wanted, rounded: &[Rounded], live: &Fact<Live>, last: &Publ
         version: version.record,
         config: config.record,
         maintenance: maintenance.record,
+        alert: last.alert.clone(),
         rounded: notes(&rounded),
         foreign: notes(&foreign),
     };
@@ -175,5 +176,13 @@ fn foreign<T: Said>(wanted: &T, said: Option<&T>) -> Foreign {
 fn notes(notes: &[Rounded]) -> Vec<PublishedNote> {
     let cut = |text: &str, longest: usize| text.chars().take(longest).collect::<String>();
     let note = |note: &Rounded| PublishedNote { what: cut(&note.what, LONGEST_WHAT), how: cut(&note.how, LONGEST_HOW) };
-    notes.iter().take(MOST_NOTES).map(note).collect()
+    let mut kept: Vec<PublishedNote> = notes.iter().take(MOST_NOTES).map(note).collect();
+    if let (Some(last), true) = (kept.last_mut(), notes.len() > MOST_NOTES) {
+        let left_out = notes.len() + 1 - MOST_NOTES;
+        *last = note(&Rounded::new(
+            "more",
+            format!("{left_out} more notes find no room here: fewer AgentPools need fewer"),
+        ));
+    }
+    kept
 }

@@ -98,7 +98,7 @@ fn without_a_window_updates_are_suspended_and_say_so() {
     let (wanted, _) = wanted(&asked, &Fact::Unknown);
     assert_eq!((wanted.config.mode.as_str(), wanted.version.mode.as_str()), ("suspended", "suspended"));
     assert_eq!(wanted.maintenance, None, "the hour stays as it was");
-    assert!(notes(&asked).contains("no maintenance window is known"), "{}", notes(&asked));
+    assert!(notes(&asked).contains("no hour of a maintenance window can be told"), "{}", notes(&asked));
 }
 
 #[test]

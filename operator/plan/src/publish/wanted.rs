@@ -51,8 +51,8 @@ pub fn wanted(asked: &Asked, live: &Fact<Live>) -> (Wanted, Vec<Rounded>) {
         mode = SUSPENDED;
         notes.push(Rounded::new(
             "agents.schedules",
-            "no maintenance window is known: updates of agents are suspended, and the hour of the older updaters stays \
-             as it was published last",
+            "no hour of a maintenance window can be told now: updates of agents are suspended, and the hour of the older \
+             updaters stays as it was published last",
         ));
     }
     let config = AutoUpdateConfigSpec {

@@ -1,6 +1,6 @@
 //! Sixth stage: the inventory of agents, and the memory of those that vanished from it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use crds::tenant_status::AgentCounts;
 use crds::{ConditionType, Reason};
 
@@ -71,25 +71,56 @@ pub fn plan(scope: &Scope<'_>, version: &Version) -> Outcome {
     Outcome { stage, counts, view, remember }
 }
 
-/// What the gate is told of the agents: everything that is not known keeps it closed.
-pub fn known(scope: &Scope<'_>, view: &AgentsView) -> gate::Inventory {
-    let missing = |why: &str| gate::Inventory::Missing { why: why.to_owned() };
+/// Why nobody can tell who all the agents are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsure {
+    /// They were not read, or what must be remembered cannot be.
+    Missing(String),
+    /// They were read too long ago.
+    Stale(DateTime<Utc>),
+    /// Until then one may not have sent Auth a heartbeat.
+    Incomplete(DateTime<Utc>),
+}
+
+/// Whether every agent that is there has been seen. Of those that left, too many may be remembered only in sum.
+///
+/// # Errors
+/// Why not.
+pub fn complete(scope: &Scope<'_>, view: &AgentsView) -> Result<(), Unsure> {
+    let until = heard(scope, view)?;
+    if scope.observed.now < until { Err(Unsure::Incomplete(until)) } else { Ok(()) }
+}
+
+/// By when every agent has sent a heartbeat.
+fn heard(scope: &Scope<'_>, view: &AgentsView) -> Result<DateTime<Utc>, Unsure> {
+    let missing = |why: &str| Err(Unsure::Missing(why.to_owned()));
     match (&view.recall, view.observation, view.reading) {
         (Recall::NotLoaded, ..) => return missing("the memory of agents that left could not be read"),
         (Recall::Broken(fault), ..) => return missing(fault),
         (Recall::Loaded, Observation::Missing, _) | (Recall::Loaded, _, None) => {
             return missing("the inventory was not read yet");
         }
-        (Recall::Loaded, Observation::Stale, Some(read_at)) => return gate::Inventory::Stale { read_at },
+        (Recall::Loaded, Observation::Stale, Some(read_at)) => return Err(Unsure::Stale(read_at)),
         (Recall::Loaded, Observation::Fresh, Some(_)) => {}
     }
     let available = ConditionType::AuthAvailable.to_string();
     let conditions = scope.observed.tenant.status.iter().flat_map(|status| &status.conditions);
     let available = conditions.into_iter().find(|found| found.type_ == available && found.status == "True");
-    let Some(since) = available.map(|found| from_jiff(found.last_transition_time.0)) else {
-        return missing("Auth is not available");
+    match available {
+        Some(found) => Ok(from_jiff(found.last_transition_time.0) + HEARTBEATS),
+        None => missing("Auth is not available"),
+    }
+}
+
+/// What the gate is told of the agents: everything that is not known keeps it closed.
+pub fn known(scope: &Scope<'_>, view: &AgentsView) -> gate::Inventory {
+    let missing = |why: &str| gate::Inventory::Missing { why: why.to_owned() };
+    let reported = match heard(scope, view) {
+        Ok(reported) => reported,
+        Err(Unsure::Missing(why)) => return gate::Inventory::Missing { why },
+        Err(Unsure::Stale(read_at)) => return gate::Inventory::Stale { read_at },
+        Err(Unsure::Incomplete(until)) => return gate::Inventory::Incomplete { until },
     };
-    let reported = since + HEARTBEATS;
     let recalled = view.overflow.map(|overflow| overflow.ends(scope.wanted.remember_for));
     match recalled {
         None => {}

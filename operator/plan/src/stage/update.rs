@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Answer, Scope, Stage};
 use crate::course::{self, Course};
+use crate::fact::Fact;
 use crate::gate::Inventory;
 use crate::manifest::{Inputs, Rendered};
 use crate::version::{KNOWN_MAJORS, Version};
@@ -55,6 +56,8 @@ pub struct Outcome {
     pub next: Option<Next>,
     /// The first thing that a person must do before it can start.
     pub blocked: Option<Reason>,
+    /// The major update that is due and that agents hold back; unknown while a hop runs, or where nobody knows the agents.
+    pub withheld: Fact<Withheld>,
     /// A hop that ends with this plan.
     pub ended: Option<HopRecord>,
     /// The `applyNow` that this plan acts upon.
@@ -65,6 +68,15 @@ pub struct Outcome {
     pub applied: Option<Applied>,
     /// Whether to look at everything that the gate asks for once more, live, and plan again.
     pub look: bool,
+}
+
+/// A major update that agents hold back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Where it leads.
+    pub to: Version,
+    /// How many agents hold it back.
+    pub agents: u64,
 }
 
 /// Plans the stage.
@@ -80,7 +92,8 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>) -> Outcome {
 impl Outcome {
     /// Writes the decision into status.
     pub fn record(&self, status: &mut TenantStatus) {
-        let Outcome { stage: _, update, next, blocked: _, ended, applies_now, starts, applied, look: _ } = self;
+        let Outcome { stage: _, update, next, blocked: _, withheld: _, ended, applies_now, starts, applied, look: _ } =
+            self;
         status.update.clone_from(update);
         status.next.clone_from(next);
         if let Some(ended) = ended {

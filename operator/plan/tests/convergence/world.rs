@@ -1,5 +1,8 @@
 //! An in-memory world that does what steps say: cluster, cloud and processes of one tenant. Time is a number.
 
+#[path = "world/told.rs"]
+mod told;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use plan::keys::{Authorities, Authority, CertificateFacts, Sensitive, WebIssuer}
 use plan::line::Place;
 use plan::names::{self, Component, Identity};
 use plan::object::{Kind, Ref};
-use plan::observed::{AuthoritySecret, Objects, Observed, Process, Processes, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Objects, Observed, Process, Processes, Secrets, Told, WebSecret};
 use plan::step::Step;
 use plan::teleport::{AuthPing, Instance, WebPing};
 use plan::updates::{Updates, WindowFact};
@@ -71,6 +74,8 @@ pub struct World {
     pub window: WindowFact,
     pub place: Place,
     pub backups: Vec<BackupFacts>,
+    /// What Teleport tells agents and users.
+    pub told: Told,
     /// Versions that refuse the configuration.
     pub refused: Vec<String>,
     /// Versions whose pods never become ready.
@@ -115,6 +120,7 @@ impl World {
             window: WindowFact::Missing { window: "customers/default".into() },
             place: Place::Free,
             backups: Vec::new(),
+            told: Told::default(),
             refused: Vec::new(),
             broken: Vec::new(),
             auth_versions: Vec::new(),
@@ -220,6 +226,7 @@ impl World {
                 web,
                 each: Fact::Known(self.each()),
                 inventory: self.inventory.clone().map(Arc::new),
+                told: self.told.clone(),
             },
             pools: Fact::Known(self.pools.clone()),
             memory: Fact::answered(
@@ -400,6 +407,7 @@ impl World {
                 self.remembered = Some(memory.render());
                 self.memory_writes += 1;
             }
+            Step::Publish(step) => told::perform(&mut self.told, step, self.versions),
             Step::Apply(object) => {
                 let mut live = object.manifest.clone();
                 let before = self.objects.get(&object.reference);

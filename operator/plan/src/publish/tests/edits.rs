@@ -1,6 +1,6 @@
 //! Other people's edits are told and left alone; our own writes are known again, whatever was lost on the way.
 
-use crds::published::Published;
+use crds::published::{LONGEST_HOW, LONGEST_WHAT, MOST_NOTES, Published};
 use proptest::prelude::*;
 
 use super::super::{Asked, Difference, Found, Live, Mode, PublishStep, Wanted, WindowHour, diff, wanted};
@@ -216,8 +216,10 @@ fn notes_are_cut_to_what_status_holds() {
         (0..40).map(|n| super::super::Group { update_groups: vec![], ..pool(&format!("{n:0300}"), n) }).collect();
     let mut world = World::new();
     world.settle(&asked(pools));
-    assert_eq!(world.status.rounded.len(), 16);
-    assert!(world.status.rounded.iter().all(|note| note.what.len() <= 128 && note.how.len() <= 512));
+    assert_eq!(world.status.rounded.len(), MOST_NOTES);
+    assert!(world.status.rounded.iter().all(|note| note.what.len() <= LONGEST_WHAT && note.how.len() <= LONGEST_HOW));
+    let last = &world.status.rounded[MOST_NOTES - 1];
+    assert!(last.what == "more" && last.how.contains("more notes find no room"), "{last:?}");
 }
 
 proptest! {

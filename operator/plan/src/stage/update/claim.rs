@@ -5,10 +5,11 @@ use crds::update_status::{HopKind, HopStage, Update};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::next::{self, Due};
-use super::{Given, Outcome, sooner};
+use super::{Given, Outcome, Withheld, sooner};
 use crate::availability;
 use crate::clock::to_jiff;
 use crate::course;
+use crate::fact::Fact;
 use crate::feed::hold::Hold;
 use crate::feed::target::Reach;
 use crate::gate::{self, Answer, Blocker, Question};
@@ -22,7 +23,11 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>) -> Outcome {
     if course::never_ready(scope) {
         return outcome;
     }
-    let Some((due, answer)) = choose(scope, given) else { return outcome };
+    let Some(Choice { due, answer, withheld }) = choose(scope, given) else {
+        outcome.withheld = Fact::Absent;
+        return outcome;
+    };
+    outcome.withheld = withheld;
     if let Some(delay) = next::wake(scope, &answer) {
         sooner(&mut outcome.stage, delay);
     }
@@ -37,14 +42,21 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>) -> Outcome {
     outcome
 }
 
+struct Choice {
+    due: Due,
+    answer: Answer,
+    withheld: Fact<Withheld>,
+}
+
 /// What is due. A major that waits for a person holds back no release of the major that runs.
-fn choose(scope: &Scope<'_>, given: &Given<'_>) -> Option<(Due, Answer)> {
+fn choose(scope: &Scope<'_>, given: &Given<'_>) -> Option<Choice> {
     let asked = |due: Due| {
         let answer = ask(scope, given, &due);
         (due, answer)
     };
     let first = next::version(scope, given.running, Reach::Any).map(asked);
-    match first {
+    let withheld = first.as_ref().map_or(Fact::Absent, |(due, answer)| withheld(due, answer));
+    let chosen = match first {
         Some((due, answer))
             if due.kind == HopKind::Major
                 && next::follows(scope)
@@ -62,7 +74,28 @@ fn choose(scope: &Scope<'_>, given: &Given<'_>) -> Option<(Due, Answer)> {
             }
             asked(due)
         }),
+    };
+    chosen.map(|(due, answer)| Choice { due, answer, withheld })
+}
+
+/// Whether agents hold a due major back. One that is not due yet waits for the feed, and one whose agents are not known
+/// for who knows whom.
+fn withheld(due: &Due, answer: &Answer) -> Fact<Withheld> {
+    let allowed = due.holds.iter().all(|hold| matches!(hold, Hold::FailedHere { .. }));
+    if due.kind != HopKind::Major || !allowed {
+        return Fact::Absent;
     }
+    let mut agents = 0;
+    for blocker in &answer.blockers {
+        match blocker {
+            Blocker::AgentsBehind { count, .. } | Blocker::AgentVersionUnknown { count, .. } => agents += count,
+            Blocker::AgentReportMissing { .. }
+            | Blocker::AgentReportStale { .. }
+            | Blocker::AgentReportIncomplete { .. } => return Fact::Unknown,
+            _ => {}
+        }
+    }
+    if agents > 0 { Fact::Known(Withheld { to: due.to.clone(), agents }) } else { Fact::Absent }
 }
 
 fn ask(scope: &Scope<'_>, given: &Given<'_>, due: &Due) -> Answer {
