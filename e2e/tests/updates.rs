@@ -58,7 +58,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
     begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("a release that left the feed is told", &["keep"], remarks::told(bed))]).await;
     begin(runner, &setting::feed()).await;
-    runner.together(vec![scenario("agents and users are told", &["told"], publish::agents_and_users(bed))]).await;
+    runner.together(vec![scenario("agents are told what to run", &["told"], publish::agents_are_told(bed))]).await;
     begin(runner, &setting::feed()).await;
     runner
         .together(vec![
