@@ -24,6 +24,7 @@ mod updates {
     pub mod halts;
     pub mod majors;
     pub mod overrides;
+    pub mod paused;
     pub mod policy;
     pub mod publish;
     pub mod remarks;
@@ -38,8 +39,8 @@ mod updates {
 use runner::{Runner, scenario};
 use serde_json::Value;
 use updates::{
-    crash, gate, halts, majors, overrides, policy, publish, remarks, reports, retention, setting, template, verify,
-    windows,
+    crash, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention, setting, template,
+    verify, windows,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,6 +65,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
+            scenario("a paused tenant stands still", &["paused"], paused::stands_still(bed)),
             scenario("every process is verified", &["each"], verify::every_process(bed)),
         ])
         .await;
