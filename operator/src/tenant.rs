@@ -26,8 +26,9 @@ use crate::{listen, updates};
 
 /// A whole run takes no longer; every call in it has a shorter bound of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// How often a plan may ask for further objects before it is taken as it is.
-const READINGS: usize = 3;
+/// How often a plan may ask for further objects before it is taken as it is: for those of Auth, of Proxy, for the
+/// configurations of a hop's target where they are others than those that run, and for the Job that checks them.
+const READINGS: usize = 4;
 /// After something was done: look at once whether it is there. The watch is usually faster.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The least time between two runs that nothing asked for.
