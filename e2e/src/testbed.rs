@@ -33,6 +33,7 @@ pub use cloud::Cloud;
 pub use tenant::{Reach, wait_until};
 pub use updates::blockers;
 pub use writes::Write;
+pub(crate) use writes::request;
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tenancy-system";
