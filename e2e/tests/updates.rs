@@ -13,6 +13,7 @@ mod manifest;
 #[path = "tenant/runner.rs"]
 mod runner;
 mod updates {
+    pub mod crowd;
     pub mod gate;
     pub mod majors;
     pub mod setting;
@@ -20,7 +21,7 @@ mod updates {
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, setting};
+use updates::{crowd, gate, majors, setting};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -50,4 +51,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
         ])
         .await;
+    // Last, since its tenants stay.
+    let crowd = scenario("a window opens for a crowd", &[], crowd::shares_a_window(bed));
+    runner.together(vec![crowd.within(crowd::LIMIT)]).await;
 }
