@@ -13,7 +13,7 @@ E2E := $(CARGO_TARGET_DIR)/debug/e2e
 # choice for all commands: with another one cargo builds again. What is shipped is built without it (`release`).
 TESTED := --locked --workspace --features operator/test-clock
 
-.PHONY: help demo test release prerequisites build lint unit aws-emulator all-tests crds golden
+.PHONY: help demo test bench release prerequisites build lint unit aws-emulator all-tests crds golden
 
 help: ## Show what there is.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -23,6 +23,13 @@ demo: build ## Start everything, show three tenants and their updates, stay unti
 
 test: build lint aws-emulator all-tests ## Everything that must pass.
 	@echo "all tests passed"
+
+# Tenants that share a window of ten, and how long to listen at rest. `WRITE=--write` keeps the results in e2e/BENCHMARKS.md.
+TENANTS ?= 100
+MINUTES ?= 10
+bench: build ## Measure many tenants: TENANTS=100 MINUTES=10 WRITE=--write
+	@$(E2E) bench updates --tenants $(TENANTS) $(WRITE)
+	@$(E2E) bench rest --minutes $(MINUTES) $(WRITE)
 
 release: prerequisites ## Build the operator as it is shipped, without the switches of the test build.
 	@cargo build --locked --release -p operator

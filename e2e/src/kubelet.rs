@@ -103,6 +103,7 @@ struct Node {
     objects: Objects,
     addresses: Arc<Addresses>,
     warnings: Warnings,
+    probed: health::Crowd,
     logs: PathBuf,
     pods: PathBuf,
 }
@@ -127,6 +128,7 @@ impl Kubelet {
         let node = Node {
             objects: Objects::start(config.client.clone()).await,
             warnings: Warnings::new(config.client.clone()),
+            probed: health::Crowd::default(),
             client: config.client,
             loopback: Loopback::of(config.slot),
             resolver: Arc::new(config.resolver),

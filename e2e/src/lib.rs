@@ -2,6 +2,7 @@
 
 pub mod acme;
 pub mod aws;
+pub mod bench;
 pub mod cache;
 pub mod control_plane;
 mod follow;

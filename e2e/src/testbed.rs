@@ -35,6 +35,7 @@ pub use cloud::Cloud;
 pub use operator::pod_of;
 pub use tenant::{Reach, wait_until};
 pub use updates::blockers;
+pub(crate) use writes::request;
 pub use writes::{Write, Writes};
 
 /// Tells the operator's test build in which network pods really are.

@@ -72,7 +72,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .await;
     runner
         .together(vec![
-            scenario("silence at rest", &[], silence::at_rest(bed)),
+            scenario("silence at rest", &[], silence::at_rest(bed)).within(silence::LIMIT),
             scenario("a role reaches its own table alone", &[], isolation::of_two_tenants(bed)),
             scenario("probes and metrics answer", &[], probes::answer(bed)),
         ])

@@ -20,6 +20,7 @@ mod probes;
 mod runner;
 mod updates {
     pub mod crash;
+    pub mod crowd;
     pub mod gate;
     pub mod halts;
     pub mod majors;
@@ -39,8 +40,8 @@ mod updates {
 use runner::{Runner, scenario};
 use serde_json::Value;
 use updates::{
-    crash, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention, setting, template,
-    verify, windows,
+    crash, crowd, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention, setting,
+    template, verify, windows,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,6 +86,10 @@ async fn scenarios(runner: &mut Runner<'_>) {
     begin(runner, &setting::feed()).await;
     runner.together(vec![scenario("killed at each write of a minor", &["minor"], crash::minor(bed))]).await;
     runner.together(vec![scenario("killed at each write of a major", &["slain"], crash::major(bed))]).await;
+    begin(runner, &setting::feed()).await;
+    // Last, since its tenants stay.
+    let crowd = scenario("a window opens for a crowd", &[], crowd::shares_a_window(bed));
+    runner.together(vec![crowd.within(crowd::LIMIT)]).await;
 }
 
 /// Whatever became of the last scenarios, the next ones find the time as it is and this policy.

@@ -20,74 +20,106 @@ use plan::names::{CLAIM, CLAIM_DOMAIN, Identity, MANAGER};
 
 use crate::error::{Error, Result};
 
-/// All claims as the watch shows them, read once per change and shared by all runs.
+/// All claims as the watch shows them, shared by all runs.
 #[derive(Default)]
 pub struct Claims {
-    view: RwLock<Option<Arc<Vec<Claim>>>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By the name of the Lease.
+    claims: BTreeMap<String, Claim>,
+    /// As runs get them, made when the first asks after a change: while hundreds of claims come, nobody needs each state.
+    shared: Option<Arc<Vec<Claim>>>,
+    synced: bool,
+}
+
+impl Known {
+    /// Changes one claim; answers whether, and what it was.
+    fn put(&mut self, name: String, claim: Option<Claim>) -> Vec<Claim> {
+        let after = claim.clone();
+        let before = match claim {
+            Some(claim) => self.claims.insert(name, claim),
+            None => self.claims.remove(&name),
+        };
+        if before == after {
+            return Vec::new();
+        }
+        self.shared = None;
+        before.into_iter().chain(after).collect()
+    }
+
+    /// A complete list takes the place of everything known; answers what came, went or changed.
+    fn replace(&mut self, listed: BTreeMap<String, Claim>) -> Vec<Claim> {
+        let before = std::mem::replace(&mut self.claims, listed);
+        (self.shared, self.synced) = (None, true);
+        let differing = |one: &BTreeMap<String, Claim>, other: &BTreeMap<String, Claim>| {
+            let differing = one.iter().filter(|(name, claim)| other.get(*name) != Some(*claim));
+            differing.map(|(_, claim)| claim.clone()).collect::<Vec<_>>()
+        };
+        let mut changed = differing(&before, &self.claims);
+        changed.extend(differing(&self.claims, &before));
+        changed
+    }
 }
 
 impl Claims {
     /// What is claimed; Unknown before the first complete list.
     pub fn read(&self) -> Fact<Arc<Vec<Claim>>> {
-        match &*self.view.read().expect("no holder of this lock panics") {
-            Some(claims) => Fact::Known(Arc::clone(claims)),
-            None => Fact::Unknown,
+        {
+            let known = self.known.read().expect("no holder of this lock panics");
+            match &known.shared {
+                Some(claims) if known.synced => return Fact::Known(Arc::clone(claims)),
+                _ if !known.synced => return Fact::Unknown,
+                _ => {}
+            }
         }
+        let mut known = self.write();
+        let claims = Arc::new(known.claims.values().cloned().collect::<Vec<_>>());
+        known.shared = Some(Arc::clone(&claims));
+        Fact::Known(claims)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
+        self.known.write().expect("no holder of this lock panics")
     }
 
     /// Whether the claims were listed once.
     pub fn is_synced(&self) -> bool {
-        self.view.read().expect("no holder of this lock panics").is_some()
+        self.known.read().expect("no holder of this lock panics").synced
     }
 
     /// Follows the Leases; yields the Tenants that a change concerns.
     pub fn follow(&self, api: Api<Lease>) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<'_> {
-        let mut leases: BTreeMap<String, Claim> = BTreeMap::new();
         let mut listing: BTreeMap<String, Claim> = BTreeMap::new();
         let selection = watcher::Config::default().labels(CLAIM);
         watcher(api, selection).default_backoff().flat_map(move |event| {
-            let before = match event {
+            let changed = match event {
                 Ok(watcher::Event::Init) => {
                     listing.clear();
-                    return stream::iter(Vec::new());
+                    Vec::new()
                 }
                 Ok(watcher::Event::InitApply(lease)) => {
                     listing.extend(parse(&lease).map(|claim| (lease.name_any(), claim)));
-                    return stream::iter(Vec::new());
+                    Vec::new()
                 }
-                Ok(watcher::Event::InitDone) => std::mem::replace(&mut leases, std::mem::take(&mut listing)),
-                Ok(watcher::Event::Apply(lease)) => {
-                    let before = leases.clone();
-                    match parse(&lease) {
-                        Some(claim) => leases.insert(lease.name_any(), claim),
-                        None => leases.remove(&lease.name_any()),
-                    };
-                    before
-                }
-                Ok(watcher::Event::Delete(lease)) => {
-                    let before = leases.clone();
-                    leases.remove(&lease.name_any());
-                    before
-                }
+                Ok(watcher::Event::InitDone) => self.write().replace(std::mem::take(&mut listing)),
+                Ok(watcher::Event::Apply(lease)) => self.write().put(lease.name_any(), parse(&lease)),
+                Ok(watcher::Event::Delete(lease)) => self.write().put(lease.name_any(), None),
                 Err(error) => {
                     tracing::warn!(%error, "claims cannot be watched");
-                    return stream::iter(Vec::new());
+                    Vec::new()
                 }
             };
-            let claims: Vec<Claim> = leases.values().cloned().collect();
-            *self.view.write().expect("no holder of this lock panics") = Some(Arc::new(claims));
-            stream::iter(concerned(&before, &leases))
+            stream::iter(holders(&changed))
         })
     }
 }
 
-/// The holders, former and present, of every claim that changed.
-fn concerned(before: &BTreeMap<String, Claim>, after: &BTreeMap<String, Claim>) -> Vec<ObjectRef<Tenant>> {
-    let changed = |one: &BTreeMap<String, Claim>, other: &BTreeMap<String, Claim>| {
-        let differing = one.iter().filter(|(name, claim)| other.get(*name) != Some(*claim));
-        differing.filter_map(|(_, claim)| claim.holder.clone()).collect::<BTreeSet<String>>()
-    };
-    let holders: BTreeSet<String> = changed(before, after).union(&changed(after, before)).cloned().collect();
+/// The holders of claims, each once.
+fn holders(claims: &[Claim]) -> Vec<ObjectRef<Tenant>> {
+    let holders: BTreeSet<&str> = claims.iter().filter_map(|claim| claim.holder.as_deref()).collect();
     holders
         .iter()
         .filter_map(|holder| {
@@ -222,5 +254,28 @@ mod tests {
             let claim = parse(&lease(&tenant, &subject, None)).expect("a claim");
             assert_eq!((claim.subject, claim.holder), (subject, Some(tenant.holder())));
         }
+    }
+
+    #[test]
+    fn a_change_concerns_the_former_holder_and_the_new_and_the_next_reader_sees_it() {
+        let subject = Subject::Domain("acme.example.com".into());
+        let claim = |slug: &str| {
+            let tenant = Identity { slug: slug.into(), namespace: "ns".into(), uid: "u".into(), id: "0".repeat(16) };
+            parse(&lease(&tenant, &subject, None)).expect("a claim")
+        };
+        let claims = Claims::default();
+        let seen = || match claims.read() {
+            Fact::Known(claims) => Some(claims.len()),
+            Fact::Absent | Fact::Unknown => None,
+        };
+        let concerned =
+            |changed: Vec<Claim>| holders(&changed).into_iter().map(|tenant| tenant.name).collect::<Vec<_>>();
+        assert_eq!(seen(), None);
+        assert_eq!(concerned(claims.write().replace([("l".to_owned(), claim("first"))].into())), ["first"]);
+        assert_eq!(seen(), Some(1));
+        assert!(concerned(claims.write().put("l".into(), Some(claim("first")))).is_empty());
+        assert_eq!(concerned(claims.write().put("l".into(), Some(claim("second")))), ["first", "second"]);
+        assert_eq!(concerned(claims.write().put("l".into(), None)), ["second"]);
+        assert_eq!(seen(), Some(0));
     }
 }

@@ -28,6 +28,9 @@ use crate::windows::{Windows, name_of};
 const LINE: Duration = Duration::from_millis(100);
 /// How long a summary of all histories is good for.
 const STANDING: Duration = Duration::from_secs(5);
+/// How long a summary by windows is good for: less than a window waits before it counts, so that it never counts what was
+/// before the change that it was told of.
+const COUNTS: Duration = Duration::from_millis(250);
 
 /// Hops of each tenant by which the length of a hop is measured.
 const MEASURED: usize = 3;
@@ -47,16 +50,28 @@ pub struct Fleet {
 struct State {
     line: Option<(Instant, Arc<View>)>,
     standing: Option<(Instant, Arc<Standing>)>,
+    counts: Option<(Instant, Arc<HashMap<String, Summary>>)>,
     /// Places claimed by this process, by uid, with the window.
     claimed: HashMap<String, String>,
 }
 
 /// The line as the statuses show it.
-#[derive(Default)]
 struct View {
     /// uid and window of every hop that runs.
-    running: Vec<(String, String)>,
-    waiting: Vec<Waiting>,
+    running: HashMap<String, String>,
+    /// All of them, in line or running. Built once, and not by each run that asks for its place.
+    line: Line,
+}
+
+/// The tenants of one window.
+#[derive(Default)]
+struct Summary {
+    counts: Counts,
+    /// How many missed the window that opened at this instant last.
+    missed: BTreeMap<DateTime<Utc>, i64>,
+    /// Hops that were measured, and how long they took together.
+    hops: i32,
+    took: TimeDelta,
 }
 
 /// Who asks for a place.
@@ -103,16 +118,16 @@ impl Fleet {
 
     /// Whether it is this tenant's turn.
     pub fn place(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> Place {
-        let view = self.view(windows);
+        let view = self.view(windows, fleet_limit);
         let state = self.state();
-        line(&view, &state, windows, fleet_limit, Some(asker.uid)).place(&waiting(asker))
+        line(&view, &state, Some(asker.uid)).place(&waiting(asker))
     }
 
     /// Takes the place for this tenant, if it is still its turn. From here on it counts, whatever the watch shows.
     pub fn claim(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> bool {
-        let view = self.view(windows);
+        let view = self.view(windows, fleet_limit);
         let mut state = self.state();
-        let free = line(&view, &state, windows, fleet_limit, Some(asker.uid)).place(&waiting(asker)) == Place::Free;
+        let free = line(&view, &state, Some(asker.uid)).place(&waiting(asker)) == Place::Free;
         if free {
             state.claimed.insert(asker.uid.to_owned(), asker.window.to_owned());
         }
@@ -138,11 +153,14 @@ impl Fleet {
 
     /// Those whose turn it is and who do not run yet.
     pub fn next(&self, windows: &Windows, fleet_limit: u32) -> Vec<ObjectRef<Tenant>> {
-        let view = self.view(windows);
+        let view = self.view(windows, fleet_limit);
         let next = {
             let state = self.state();
-            line(&view, &state, windows, fleet_limit, None).next()
+            line(&view, &state, None).next()
         };
+        if next.is_empty() {
+            return Vec::new();
+        }
         let turn: std::collections::BTreeSet<&str> = next.iter().map(|waiting| waiting.tenant.as_str()).collect();
         let tenants = self.all();
         let theirs = tenants.iter().filter(|tenant| tenant.uid().is_some_and(|uid| turn.contains(uid.as_str())));
@@ -154,24 +172,28 @@ impl Fleet {
     /// How the tenants of a window fare, and how long their last hops took on average. `last` is the beginning of the
     /// interval that ended last.
     pub fn counts(&self, window: &str, last: Option<DateTime<Utc>>) -> (Counts, Option<TimeDelta>) {
-        let mut counts = Counts::default();
-        let (mut took, mut hops) = (TimeDelta::zero(), 0);
-        for tenant in self.all() {
-            let Some(tenant) = tenant.0.as_ref().ok().filter(|tenant| name_of(tenant) == window) else { continue };
-            counts.tenants += 1;
-            let Some(status) = &tenant.status else { continue };
-            let next = status.next.as_ref();
-            counts.updating += i64::from(status.update.is_some());
-            counts.due += i64::from(next.is_some_and(|next| next.due_since.is_some()));
-            let missed = next.and_then(|next| next.last_missed.as_ref()).map(|missed| from_jiff(missed.start.0));
-            counts.missed += i64::from(missed.is_some() && missed == last);
-            let whole = status.history.iter().filter(|record| record.result == HopResult::Succeeded);
-            for record in whole.take(MEASURED) {
-                took += from_jiff(record.finished_at.0) - from_jiff(record.started_at.0);
-                hops += 1;
-            }
+        let summaries = self.summaries();
+        let Some(Summary { counts, missed, hops, took }) = summaries.get(window) else {
+            return (Counts::default(), None);
+        };
+        let missed = last.and_then(|last| missed.get(&last)).copied().unwrap_or_default();
+        (Counts { missed, ..*counts }, (*hops > 0).then(|| *took / *hops))
+    }
+
+    /// All windows in one pass: with as many windows as tenants, one pass for each would be as many as their product.
+    fn summaries(&self) -> Arc<HashMap<String, Summary>> {
+        if let Some((_, counts)) = self.state().counts.as_ref().filter(|(at, _)| at.elapsed() < COUNTS) {
+            return Arc::clone(counts);
         }
-        (counts, (hops > 0).then(|| took / hops))
+        let at = Instant::now();
+        let mut summaries: HashMap<String, Summary> = HashMap::new();
+        for tenant in self.all() {
+            let Ok(tenant) = &tenant.0 else { continue };
+            summaries.entry(name_of(tenant)).or_default().add(tenant);
+        }
+        let summaries = Arc::new(summaries);
+        self.state().counts = Some((at, Arc::clone(&summaries)));
+        summaries
     }
 
     /// Forgets the places of tenants that are gone.
@@ -179,28 +201,45 @@ impl Fleet {
         self.state().claimed.retain(|uid, _| uids.contains(uid));
     }
 
-    fn view(&self, windows: &Windows) -> Arc<View> {
+    fn view(&self, windows: &Windows, fleet_limit: u32) -> Arc<View> {
         if let Some((_, view)) = self.state().line.as_ref().filter(|(at, _)| at.elapsed() < LINE) {
             return Arc::clone(view);
         }
         let now = clock::now();
-        let mut view = View::default();
+        let (mut running, mut in_line) = (HashMap::new(), Vec::new());
         for tenant in self.all() {
             let Ok(tenant) = &tenant.0 else { continue };
             let (Some(uid), Some(status)) = (tenant.uid(), &tenant.status) else { continue };
             if let Some(update) = status.update.as_ref().filter(|update| update.halted_at.is_none()) {
-                view.running.push((uid, update.window.clone().unwrap_or_default()));
+                running.insert(uid, update.window.clone().unwrap_or_default());
             } else if let Some(due_since) = stands_in_line(status, windows, now) {
-                view.waiting.push(Waiting {
-                    due_since,
-                    tenant: uid,
-                    window: status.window.clone().unwrap_or_default(),
-                });
+                in_line.push(Waiting { due_since, tenant: uid, window: status.window.clone().unwrap_or_default() });
             }
         }
-        let view = Arc::new(view);
+        let mut line = Line::new(fleet_limit, windows.limits(), in_line);
+        running.values().for_each(|window| line.run(window));
+        let view = Arc::new(View { running, line });
         self.state().line = Some((Instant::now(), Arc::clone(&view)));
         view
+    }
+}
+
+impl Summary {
+    fn add(&mut self, tenant: &Tenant) {
+        let Summary { counts, missed, hops, took } = self;
+        counts.tenants += 1;
+        let Some(status) = &tenant.status else { return };
+        let next = status.next.as_ref();
+        counts.updating += i64::from(status.update.is_some());
+        counts.due += i64::from(next.is_some_and(|next| next.due_since.is_some()));
+        if let Some(last) = next.and_then(|next| next.last_missed.as_ref()) {
+            *missed.entry(from_jiff(last.start.0)).or_default() += 1;
+        }
+        let whole = status.history.iter().filter(|record| record.result == HopResult::Succeeded);
+        for record in whole.take(MEASURED) {
+            *took += from_jiff(record.finished_at.0) - from_jiff(record.started_at.0);
+            *hops += 1;
+        }
     }
 }
 
@@ -208,18 +247,17 @@ fn waiting(asker: Asker<'_>) -> Waiting {
     Waiting { due_since: asker.due_since, tenant: asker.uid.to_owned(), window: asker.window.to_owned() }
 }
 
-fn line(view: &View, state: &State, windows: &Windows, fleet_limit: u32, but: Option<&str>) -> Line {
-    let mut line = Line::new(fleet_limit, windows.limits());
-    let mut running: BTreeMap<&str, &str> =
-        view.running.iter().map(|(uid, window)| (uid.as_str(), window.as_str())).collect();
-    running.extend(state.claimed.iter().map(|(uid, window)| (uid.as_str(), window.as_str())));
-    for (uid, window) in &running {
-        if but != Some(*uid) {
+/// The line with what this process knows better than the watch: who has claimed a place. `but` asks, and is not counted.
+fn line(view: &View, state: &State, but: Option<&str>) -> Line {
+    let mut line = view.line.clone();
+    for (uid, window) in &state.claimed {
+        if !view.running.contains_key(uid) {
             line.run(window);
         }
+        line.leave(uid);
     }
-    for waiting in view.waiting.iter().filter(|waiting| !running.contains_key(waiting.tenant.as_str())) {
-        line.wait(waiting.clone());
+    if let Some(window) = but.and_then(|uid| view.running.get(uid).or_else(|| state.claimed.get(uid))) {
+        line.stop(window);
     }
     line
 }

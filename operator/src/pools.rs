@@ -65,12 +65,9 @@ impl Pools {
                     put(&mut listing, &object);
                     BTreeSet::new()
                 }
-                Ok(watcher::Event::InitDone) => self.change(|pools| *pools = std::mem::take(&mut listing)),
-                Ok(watcher::Event::Apply(object)) => self.change(|pools| {
-                    take(pools, &object);
-                    put(pools, &object);
-                }),
-                Ok(watcher::Event::Delete(object)) => self.change(|pools| take(pools, &object)),
+                Ok(watcher::Event::InitDone) => self.replace(std::mem::take(&mut listing)),
+                Ok(watcher::Event::Apply(object)) => self.change(&object, true),
+                Ok(watcher::Event::Delete(object)) => self.change(&object, false),
                 Err(error) => {
                     tracing::warn!(%error, "agent pools cannot be watched");
                     BTreeSet::new()
@@ -80,14 +77,25 @@ impl Pools {
         })
     }
 
-    /// Changes what is known; answers whose pools are others now.
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<Key, Named>)) -> BTreeSet<Key> {
+    /// A complete list takes the place of everything known; answers whose pools are others now.
+    fn replace(&self, listed: BTreeMap<Key, Named>) -> BTreeSet<Key> {
         let mut pools = self.by_tenant.write().expect("no holder of this lock panics");
+        let before = pools.replace(listed).unwrap_or_default();
         let known = pools.get_or_insert_default();
-        let before = known.clone();
-        change(known);
         let keys: BTreeSet<Key> = before.keys().chain(known.keys()).cloned().collect();
         keys.into_iter().filter(|key| before.get(key) != known.get(key)).collect()
+    }
+
+    /// Takes one pool as it is now, or as gone; answers whose pools are others now. A status that was written is no news.
+    fn change(&self, object: &DeserializeGuard<AgentPool>, there: bool) -> BTreeSet<Key> {
+        let mut pools = self.by_tenant.write().expect("no holder of this lock panics");
+        let known = pools.get_or_insert_default();
+        let before = take(known, object);
+        let after = there.then(|| put(known, object)).flatten();
+        if before == after {
+            return BTreeSet::new();
+        }
+        before.into_iter().chain(after).map(|(key, _)| key).collect()
     }
 
     /// What is to be seen of a tenant's agents now, if anything; when that is new, its pools are run.
@@ -133,19 +141,22 @@ impl Pools {
 }
 
 /// A pool that does not parse takes nobody: its agents are in another pool, or in the required implicit one.
-fn put(pools: &mut BTreeMap<Key, Named>, object: &DeserializeGuard<AgentPool>) {
-    if let Ok(pool) = &object.0 {
-        let key = (pool.namespace().unwrap_or_default(), pool.spec.tenant_ref.name.clone());
-        pools.entry(key).or_default().insert(pool.name_any(), Pool::from(pool));
-    }
+fn put(pools: &mut BTreeMap<Key, Named>, object: &DeserializeGuard<AgentPool>) -> Option<(Key, Pool)> {
+    let pool = object.0.as_ref().ok()?;
+    let key = (pool.namespace().unwrap_or_default(), pool.spec.tenant_ref.name.clone());
+    let parsed = Pool::from(pool);
+    pools.entry(key.clone()).or_default().insert(pool.name_any(), parsed.clone());
+    Some((key, parsed))
 }
 
-fn take(pools: &mut BTreeMap<Key, Named>, object: &DeserializeGuard<AgentPool>) {
+fn take(pools: &mut BTreeMap<Key, Named>, object: &DeserializeGuard<AgentPool>) -> Option<(Key, Pool)> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    for (_, named) in pools.iter_mut().filter(|((place, _), _)| *place == namespace) {
-        named.remove(&name);
+    let mut of_namespace = pools.iter_mut().filter(|((place, _), _)| *place == namespace);
+    let (key, pool) = of_namespace.find_map(|(key, named)| Some((key.clone(), named.remove(&name)?)))?;
+    if pools.get(&key).is_some_and(BTreeMap::is_empty) {
+        pools.remove(&key);
     }
-    pools.retain(|_, named| !named.is_empty());
+    Some((key, pool))
 }
 
 #[cfg(test)]
@@ -182,17 +193,20 @@ mod tests {
         let (queue, _queued) = mpsc::unbounded_channel();
         let pools = Pools::new(queue);
         assert_eq!(pools.of(&tenant("acme", "u")), Fact::Unknown);
-        let concerned = |change: fn(&mut BTreeMap<Key, Named>)| {
-            pools.change(change).into_iter().map(|(_, name)| name).collect::<Vec<_>>()
+        let names_of = |keys: BTreeSet<Key>| keys.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        let both = || {
+            let mut listed = BTreeMap::new();
+            put(&mut listed, &pool("a", "acme"));
+            put(&mut listed, &pool("b", "other"));
+            names_of(pools.replace(listed))
         };
-        let both: fn(&mut BTreeMap<Key, Named>) = |known| {
-            *known = BTreeMap::new();
-            put(known, &pool("a", "acme"));
-            put(known, &pool("b", "other"));
-        };
-        assert_eq!(concerned(both), ["acme", "other"]);
-        assert!(concerned(both).is_empty(), "the same list again");
-        assert_eq!(concerned(|known| take(known, &pool("a", "acme"))), ["acme"]);
+        assert_eq!(both(), ["acme", "other"]);
+        assert!(both().is_empty(), "the same list again");
+        let one = |name, of, there| names_of(pools.change(&pool(name, of), there));
+        assert!(one("a", "acme", true).is_empty(), "its status was written");
+        assert_eq!(one("b", "third", true), ["other", "third"]);
+        assert_eq!(one("b", "other", true), ["other", "third"]);
+        assert_eq!(one("a", "acme", false), ["acme"]);
         assert_eq!((names(&pools, "acme"), names(&pools, "other")), (vec![], vec!["b".to_owned()]));
     }
 
@@ -200,7 +214,7 @@ mod tests {
     fn pools_are_run_when_something_new_is_seen_and_when_their_tenant_goes() {
         let (queue, mut queued) = mpsc::unbounded_channel();
         let pools = Pools::new(queue);
-        pools.change(|known| put(known, &pool("a", "acme")));
+        pools.change(&pool("a", "acme"), true);
         let mut runs = || std::iter::from_fn(|| queued.try_recv().ok()).count();
         pools.see(&tenant("acme", "u"), None);
         assert_eq!(runs(), 1, "the tenant appeared");

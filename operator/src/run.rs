@@ -1,7 +1,7 @@
 //! The life of the process: serve probes, wait for the lead, fill the caches, run the controllers, and end in order.
 //! Losing the lead ends the process at once: work that already runs cannot be called back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +44,11 @@ use crate::{agent_pool, maintenance_window, observe, tenant, updates};
 const LEASE: &str = "tenant-operator";
 /// Events of one object that come this close together lead to one run.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// A window counts its tenants again at most this often, however fast they are written.
+/// A window counts its tenants this long after one was written: by then the watch shows what was.
 const WINDOW_DEBOUNCE: Duration = Duration::from_secs(1);
+/// However fast they are written, it is told of it this often. Longer than the debounce, which begins anew each time that it
+/// is told: a window of which something is written all the time would never come to count.
+const WINDOW_PACE: Duration = Duration::from_secs(2);
 /// How often to look whose turn it is when nothing tells.
 const LINE_LOOK: Duration = Duration::from_secs(10);
 /// Changes of the line that come this close together are one.
@@ -303,7 +306,7 @@ async fn run_windows(
     let metrics = Arc::clone(&context.metrics);
     Controller::new(api, watcher::Config::default())
         .with_config(ControllerConfig::default().concurrency(POOLS_AT_ONCE).debounce(WINDOW_DEBOUNCE))
-        .reconcile_on(tokio_stream(triggered))
+        .reconcile_on(paced(triggered, WINDOW_PACE))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(
             maintenance_window::reconcile,
@@ -415,6 +418,25 @@ fn tokio_stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl
     futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
 }
 
+/// What comes out of a queue, each once in a period however often it was put in. The first comes out at once.
+fn paced<T>(receiver: mpsc::UnboundedReceiver<T>, period: Duration) -> impl Stream<Item = T> + Send
+where
+    T: std::hash::Hash + Eq + Send + 'static,
+{
+    let batches = futures::stream::unfold((receiver, None), move |(mut receiver, last)| async move {
+        let first = receiver.recv().await?;
+        if let Some(last) = last {
+            tokio::time::sleep_until(last + period).await;
+        }
+        let mut batch = HashSet::from([first]);
+        while let Ok(next) = receiver.try_recv() {
+            batch.insert(next);
+        }
+        Some((futures::stream::iter(batch), (receiver, Some(tokio::time::Instant::now()))))
+    });
+    batches.flatten()
+}
+
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
@@ -429,4 +451,32 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_put_in_all_the_time_comes_out_once_a_period() {
+        const PERIOD: Duration = Duration::from_millis(200);
+        let (queue, queued) = mpsc::unbounded_channel();
+        let mut paced = std::pin::pin!(paced(queued, PERIOD));
+        let feed = async {
+            for _ in 0..50 {
+                queue.send("window").expect("it is taken out");
+                tokio::time::sleep(PERIOD / 20).await;
+            }
+            drop(queue);
+        };
+        let mut at = Vec::new();
+        let take = async {
+            while paced.next().await.is_some() {
+                at.push(tokio::time::Instant::now());
+            }
+        };
+        futures::join!(feed, take);
+        assert!(at.len() >= 3, "it came out {} times", at.len());
+        assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= PERIOD), "{at:?}");
+    }
 }

@@ -65,7 +65,7 @@ pub async fn look(tenant: &Tenant, identity: &Identity, context: &Context, known
     if let WindowFact::Known { window, limit, .. } = &window {
         limits.insert(window.clone(), *limit);
     }
-    let mut line = Line::new(fleet_limit(&feed), limits);
+    let mut line = Line::new(fleet_limit(&feed), limits, []);
     for (uid, window) in &running {
         if *uid != identity.uid {
             line.run(window);

@@ -42,6 +42,15 @@ struct Known {
 }
 
 impl Known {
+    /// Whether nothing that updates go by differs: a status that was written is no news.
+    fn is_as(&self, other: &Known) -> bool {
+        match (&self.window, &other.window) {
+            (Ok(one), Ok(other)) => one.spec == other.spec,
+            (Err(one), Err(other)) => one == other,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        }
+    }
+
     fn limit(&self) -> u32 {
         let limit = self.window.as_ref().map_or(1, |window| window.spec.max_concurrent_updates);
         u32::try_from(limit).unwrap_or(1)
@@ -133,11 +142,14 @@ impl Windows {
                     let mut state = windows.write();
                     let before = std::mem::replace(&mut state.windows, std::mem::take(&mut listed));
                     state.synced.0 = true;
-                    before.into_keys().chain(state.windows.keys().cloned()).map(Changed::Window).collect()
+                    news(&before, &state.windows).into_iter().map(Changed::Window).collect()
                 }
                 Ok(watcher::Event::Apply(found)) => {
-                    windows.write().windows.insert(path(&found), known(&found));
-                    vec![Changed::Window(path(&found))]
+                    let (path, known) = (path(&found), known(&found));
+                    let mut state = windows.write();
+                    let same = state.windows.get(&path).is_some_and(|before| before.is_as(&known));
+                    state.windows.insert(path.clone(), known);
+                    if same { Vec::new() } else { vec![Changed::Window(path)] }
                 }
                 Ok(watcher::Event::Delete(found)) => {
                     windows.write().windows.remove(&path(&found));
@@ -190,6 +202,13 @@ impl Windows {
     }
 }
 
+/// Windows that came, went, or are others than before.
+fn news(before: &HashMap<String, Known>, after: &HashMap<String, Known>) -> Vec<String> {
+    let gone = before.keys().filter(|path| !after.contains_key(*path));
+    let other = after.iter().filter(|(path, known)| !before.get(*path).is_some_and(|before| before.is_as(known)));
+    gone.chain(other.map(|(path, _)| path)).cloned().collect()
+}
+
 /// The window that a tenant names, or the default one of its namespace, as `namespace/name`.
 pub fn name_of(tenant: &Tenant) -> String {
     let own = tenant.namespace().unwrap_or_default();
@@ -220,5 +239,35 @@ fn fact(window: String, known: &Known, namespace: &str, labels: Option<&BTreeMap
         (Ok(found), _) if !allows(found, namespace, labels) => WindowFact::NotGranted { window },
         (Ok(_), Ok(schedule)) => WindowFact::Known { window, schedule: Arc::clone(schedule), limit: known.limit() },
         (Ok(_), Err(fault)) | (Err(fault), _) => WindowFact::Invalid { window, fault: fault.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn window(name: &str, limit: i32, status: Value) -> (String, Known) {
+        let found = json!({
+            "apiVersion": "tenancy.dev/v1alpha1", "kind": "MaintenanceWindow",
+            "metadata": {"name": name, "namespace": "n"},
+            "spec": {
+                "timeZone": "UTC", "maxConcurrentUpdates": limit,
+                "windows": [{"days": ["Sun"], "start": "02:00", "duration": "3h"}],
+            },
+            "status": status,
+        });
+        let found = DeserializeGuard(Ok(serde_json::from_value(found).expect("a MaintenanceWindow")));
+        (path(&found), known(&found))
+    }
+
+    #[test]
+    fn a_status_that_was_written_concerns_nobody() {
+        let before = HashMap::from(["same", "other", "gone"].map(|name| window(name, 1, json!({"due": 1}))));
+        let new = [("same", 1), ("other", 2), ("new", 1)].map(|(name, limit)| window(name, limit, json!({"due": 2})));
+        let mut concerned = news(&before, &HashMap::from(new));
+        concerned.sort();
+        assert_eq!(concerned, ["n/gone", "n/new", "n/other"]);
     }
 }

@@ -12,7 +12,7 @@ use super::{NAMESPACE, TestBed};
 
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
-/// One write of the operator.
+/// One request of the operator; of most interest are its writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// When the API server was done with it.
@@ -30,6 +30,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether it changes anything, or would if it changed something.
+    pub fn is_write(&self) -> bool {
+        WRITES.contains(&&*self.verb)
+    }
+
     /// `patch deployments acme/acme-auth-0`.
     pub fn what(&self) -> String {
         format!("{} {} {}/{}", self.verb, self.resource, self.namespace, self.name)
@@ -96,28 +101,30 @@ impl TestBed {
 
 /// Its last line may be half written, and is left for the next look.
 fn writes(audit: &str) -> Vec<Write> {
+    audit.lines().filter_map(request).filter(Write::is_write).collect()
+}
+
+/// What a line of the audit log says, if it is a request of the operator; the lease of its leader apart.
+pub(crate) fn request(line: &str) -> Option<Write> {
     let operator = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
-    let entries = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    entries
-        .filter(|entry| entry["user"]["username"] == *operator)
-        .filter_map(|entry| {
-            let object = &entry["objectRef"];
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let verb = text(&entry["verb"]);
-            let leading = object["resource"] == "leases" && object["name"] == "tenant-operator";
-            // What has no readable time counts as of now: a write must not be overlooked.
-            let at = entry["stageTimestamp"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
-            let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
-            (WRITES.contains(&&*verb) && !leading).then(|| Write {
-                at: at.map_or_else(Utc::now, |at| at.to_utc()),
-                verb,
-                resource: format!("{}{subresource}", text(&object["resource"])),
-                namespace: text(&object["namespace"]),
-                name: text(&object["name"]),
-                code: entry["responseStatus"]["code"].as_i64().unwrap_or_default(),
-            })
-        })
-        .collect()
+    let entry: Value = serde_json::from_str(line).ok()?;
+    let object = &entry["objectRef"];
+    let leading = object["resource"] == "leases" && object["name"] == "tenant-operator";
+    if leading || entry["user"]["username"] != *operator {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    // What has no readable time counts as of now: a write must not be overlooked.
+    let at = entry["stageTimestamp"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+    Some(Write {
+        at: at.map_or_else(Utc::now, |at| at.to_utc()),
+        verb: text(&entry["verb"]),
+        resource: format!("{}{subresource}", text(&object["resource"])),
+        namespace: text(&object["namespace"]),
+        name: text(&object["name"]),
+        code: entry["responseStatus"]["code"].as_i64().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

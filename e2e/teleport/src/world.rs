@@ -180,6 +180,11 @@ impl World {
         (index, cluster.auths.len().max(1))
     }
 
+    /// How many Auths serve, of all clusters.
+    pub(crate) fn serving_auths(&self) -> usize {
+        self.lock().values().map(|cluster| cluster.auths.len()).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Cluster>> {
         // Every critical section leaves the map whole, so a panic elsewhere does not spoil it.
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)

@@ -34,7 +34,15 @@ pub async fn run(values: Value, scenarios: impl AsyncFnOnce(&mut Runner<'_>)) {
 pub struct Scenario<'a> {
     name: &'static str,
     namespaces: &'static [&'static str],
+    limit: Duration,
     run: Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>,
+}
+
+impl Scenario<'_> {
+    /// One that is large, and may take so long.
+    pub fn within(self, limit: Duration) -> Self {
+        Scenario { limit, ..self }
+    }
 }
 
 /// A scenario with its name and the namespaces to look into when it fails.
@@ -43,7 +51,7 @@ pub fn scenario<'a>(
     namespaces: &'static [&'static str],
     run: impl Future<Output = anyhow::Result<()>> + Send + 'a,
 ) -> Scenario<'a> {
-    Scenario { name, namespaces, run: Box::pin(run) }
+    Scenario { name, namespaces, limit: LIMIT, run: Box::pin(run) }
 }
 
 /// Runs scenarios on one test bed and remembers what failed.
@@ -73,11 +81,11 @@ impl<'a> Runner<'a> {
         let mut running: FuturesUnordered<_> = scenarios
             .into_iter()
             .filter(|scenario| chosen(scenario.name))
-            .map(async |Scenario { name, namespaces, run }| {
+            .map(async |Scenario { name, namespaces, limit, run }| {
                 let started = Instant::now();
-                let outcome = match tokio::time::timeout(LIMIT, run).await {
+                let outcome = match tokio::time::timeout(limit, run).await {
                     Ok(outcome) => outcome,
-                    Err(_) => Err(anyhow::anyhow!("it does not end within {} s", LIMIT.as_secs())),
+                    Err(_) => Err(anyhow::anyhow!("it does not end within {} s", limit.as_secs())),
                 };
                 (name, namespaces, outcome, started.elapsed())
             })

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod demo;
 mod python;
@@ -23,6 +24,9 @@ struct Arguments {
 enum Command {
     /// Set the agents of a cluster of a running demo, or move them to another version.
     Agents(remote::AgentsArguments),
+    /// Measure the operator on a control plane of its own.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Build and install everything that a control plane needs.
     Build,
     /// Set the clock by which the operator of a running demo decides.
@@ -41,6 +45,7 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Agents(arguments) => remote::agents(arguments).await,
+        Command::Bench(what) => bench::run(what).await,
         Command::Build => build::run().await,
         Command::Clock(arguments) => remote::clock(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,

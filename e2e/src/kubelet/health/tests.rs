@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use futures::FutureExt;
 use serde_json::{Value, json};
@@ -36,21 +36,33 @@ async fn found(probes: Probes<'_>, answers: &str) -> Vec<String> {
     told.into_inner().unwrap()
 }
 
-const NONE: Probes<'_> = Probes { startup: None, liveness: None, readiness: None, patience: 1 };
+fn none() -> Probes<'static> {
+    static ALONE: LazyLock<Crowd> = LazyLock::new(Crowd::default);
+    Probes { startup: None, liveness: None, readiness: None, patience: 1, crowd: &ALONE }
+}
+
+#[test]
+fn the_more_are_probed_the_more_rarely_each_that_is_well_is_asked() {
+    let (crowd, own) = (Crowd::default(), EACH * 2);
+    let joined = [crowd.join(), crowd.join(), crowd.join()];
+    assert_eq!(crowd.period(own), EACH * 3);
+    drop(joined);
+    assert_eq!(crowd.period(own), own);
+}
 
 #[tokio::test]
 async fn without_probes_a_container_is_ready_at_once() {
     let told = Mutex::new(Vec::new());
     let ask = |_: &Probe| -> BoxFuture<'static, Result<(), String>> { unreachable!("there is no probe") };
     let tell = |finding| told.lock().unwrap().push(finding);
-    assert!(watch(NONE, Instant::now(), Pace::new(1.0), &ask, &tell).now_or_never().is_none(), "it never ends");
+    assert!(watch(none(), Instant::now(), Pace::new(1.0), &ask, &tell).now_or_never().is_none(), "it never ends");
     assert_eq!(told.into_inner().unwrap(), [Finding::Started, Finding::Ready]);
 }
 
 #[tokio::test]
 async fn readiness_follows_its_thresholds() {
     let readiness = probe(json!({"periodSeconds": 5, "failureThreshold": 3, "successThreshold": 2}));
-    let probes = Probes { readiness: Some(&readiness), ..NONE };
+    let probes = Probes { readiness: Some(&readiness), ..none() };
     let told = found(probes, "-+-++++---++").await;
     assert_eq!(told, ["0 Started", "5 Ready", "10 Unready(\"sick\")", "12 Ready"]);
 }
@@ -58,7 +70,7 @@ async fn readiness_follows_its_thresholds() {
 #[tokio::test]
 async fn one_good_answer_ends_a_streak_of_bad_ones() {
     let liveness = probe(json!({"periodSeconds": 10, "failureThreshold": 2}));
-    let probes = Probes { liveness: Some(&liveness), ..NONE };
+    let probes = Probes { liveness: Some(&liveness), ..none() };
     assert_eq!(found(probes, "-+-+-+-").await, ["0 Started", "0 Ready"]);
     assert_eq!(found(probes, "+-+--+").await, ["0 Started", "0 Ready", "5 kill Liveness sick"]);
 }
@@ -66,9 +78,9 @@ async fn one_good_answer_ends_a_streak_of_bad_ones() {
 #[tokio::test]
 async fn a_slow_program_is_given_more_time_to_live_but_not_to_be_ready() {
     let probe = probe(json!({"failureThreshold": 2}));
-    let liveness = Probes { liveness: Some(&probe), patience: 3, ..NONE };
+    let liveness = Probes { liveness: Some(&probe), patience: 3, ..none() };
     assert_eq!(found(liveness, "-----+------").await, ["0 Started", "0 Ready", "12 kill Liveness sick"]);
-    let readiness = Probes { readiness: Some(&probe), patience: 3, ..NONE };
+    let readiness = Probes { readiness: Some(&probe), patience: 3, ..none() };
     assert_eq!(found(readiness, "+--+").await, ["0 Started", "1 Ready", "3 Unready(\"sick\")", "4 Ready"]);
 }
 
@@ -76,7 +88,7 @@ async fn a_slow_program_is_given_more_time_to_live_but_not_to_be_ready() {
 async fn nothing_else_is_asked_before_the_startup_probe_succeeds() {
     let startup = probe(json!({"failureThreshold": 4}));
     let liveness = probe(json!({"failureThreshold": 1}));
-    let probes = Probes { startup: Some(&startup), liveness: Some(&liveness), ..NONE };
+    let probes = Probes { startup: Some(&startup), liveness: Some(&liveness), ..none() };
     assert_eq!(found(probes, "---+++").await, ["4 Started", "4 Ready"]);
     assert_eq!(found(probes, "---+-").await, ["4 Started", "4 Ready", "5 kill Liveness sick"]);
     assert_eq!(found(probes, "----").await, ["4 kill Startup sick"]);
@@ -86,7 +98,7 @@ async fn nothing_else_is_asked_before_the_startup_probe_succeeds() {
 async fn the_pace_divides_delays_but_not_the_time_for_an_answer() {
     let (began, pace) = (Instant::now(), Pace::new(100.0));
     let liveness = probe(json!({"initialDelaySeconds": 30, "failureThreshold": 1, "timeoutSeconds": 1}));
-    let probes = Probes { liveness: Some(&liveness), ..NONE };
+    let probes = Probes { liveness: Some(&liveness), ..none() };
     let asked = Mutex::new(None);
     let ask = |_: &Probe| {
         asked.lock().unwrap().get_or_insert(began.elapsed());
@@ -102,7 +114,7 @@ async fn the_pace_divides_delays_but_not_the_time_for_an_answer() {
 #[tokio::test]
 async fn a_container_that_is_being_stopped_may_still_become_unready() {
     let readiness = probe(json!({"periodSeconds": 5, "failureThreshold": 1}));
-    let probes = Probes { readiness: Some(&readiness), ..NONE };
+    let probes = Probes { readiness: Some(&readiness), ..none() };
     let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
     let ask = |_: &Probe| async { Err("gone".to_owned()) }.boxed();
     let tell = move |finding| sender.send(finding).unwrap();

@@ -16,7 +16,10 @@ use crate::state::full_path;
 
 /// Real time whatever the scale: hundreds of Auths share one emulator.
 const POLL: Duration = Duration::from_secs(5);
-/// Real time for the same reason; new shards appear every few hours.
+/// All Auths together ask no more often than this many times a second: beside a thousand of them the emulator would have
+/// time for nothing else.
+const POLLS_A_SECOND: f64 = 20.0;
+/// Real time for the same reason as the poll; new shards appear every few hours.
 const POLLS_PER_LOOK: u32 = 12;
 /// DynamoDB throttles more readers of a shard than this.
 const READERS: usize = 2;
@@ -49,8 +52,13 @@ pub(super) async fn follow(core: Arc<Core>, stream: String, readable: watch::Sen
             core.log.warn("More than two Auths read one stream: DynamoDB throttles them", json!({ "auths": readers }));
         }
         warned = readers > READERS;
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(pause(core.process.world.serving_auths())).await;
     }
+}
+
+/// Between two polls of one Auth among so many.
+fn pause(auths: usize) -> Duration {
+    POLL.max(Duration::from_secs_f64(auths as f64 / POLLS_A_SECOND))
 }
 
 async fn poll(core: &Core, stream: &str, iterators: &mut BTreeMap<String, String>, look: bool) -> Answer<Vec<String>> {
@@ -80,4 +88,14 @@ async fn poll(core: &Core, stream: &str, iterators: &mut BTreeMap<String, String
         }
     }
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_auths_keep_their_pace_and_many_share_the_emulator() {
+        assert_eq!([1, 100, 1000].map(pause), [5, 5, 50].map(Duration::from_secs));
+    }
 }
