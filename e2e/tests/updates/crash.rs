@@ -14,7 +14,7 @@ use super::setting::{HOP, SHOWS, always, revisions, rolled_once, with_window};
 /// Each of these is a step of the hop, or says how far it is.
 const WRITTEN: [&str; 4] = ["tenants/status", "deployments", "jobs", "configmaps"];
 /// Fewer kills than this would say that writes were overlooked.
-const LEAST: usize = 8;
+const LEAST: usize = 6;
 /// How often to look for a new write.
 const LOOK: Duration = Duration::from_millis(10);
 
