@@ -117,6 +117,8 @@ pub enum Reason {
     HopHalted,
     /// No change runs.
     Idle,
+    /// `spec.paused` is true: nothing is written but the status.
+    Paused,
     /// The platform team has frozen the fleet.
     Frozen,
     /// A part of the tenant is not as specified.

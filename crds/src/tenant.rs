@@ -183,6 +183,13 @@ pub struct TenantSpec {
     /// tenant keeps running until this is set to false.
     #[serde(default = "enabled")]
     pub deletion_protection: bool,
+
+    /// While true, nothing is written but the status: no object, no cloud resource, nothing in Teleport. What runs keeps
+    /// running and is not mended; no update starts, and one that replaces processes stands still, while its deadline goes
+    /// on. `Ready` is True with the reason `Paused` and names what would be done. Deleting the Tenant still works.
+    /// Default: false.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 pub(crate) fn enabled() -> bool {

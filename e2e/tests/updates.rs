@@ -21,6 +21,7 @@ mod runner;
 mod updates {
     pub mod gate;
     pub mod majors;
+    pub mod paused;
     pub mod remarks;
     pub mod retention;
     pub mod setting;
@@ -29,7 +30,7 @@ mod updates {
 
 use e2e::testbed::{Options, TestBed};
 use runner::{Runner, scenario};
-use updates::{gate, majors, remarks, retention, setting, verify};
+use updates::{gate, majors, paused, remarks, retention, setting, verify};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_what_was_promised() {
@@ -58,6 +59,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
+            scenario("a paused tenant stands still", &["paused"], paused::stands_still(bed)),
             scenario("every process is verified", &["each"], verify::every_process(bed)),
         ])
         .await;

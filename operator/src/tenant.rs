@@ -120,7 +120,7 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
         }
     }
     // The cloud is read again while something is done or awaited there; else its reading is good for its period.
-    if plan.open == Some(StageName::Cloud) {
+    if plan.open == Some(StageName::Cloud) && plan.withheld.is_empty() {
         context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default());
     }
     plan
@@ -128,7 +128,7 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
 
 /// What a reading says of vanished agents is written down: the next one may take its place.
 fn settle_reading(plan: &Plan, identity: &Identity, context: &Context) {
-    let open = plan.steps.iter().any(|(_, step)| matches!(step, Step::RememberAgents { .. }));
+    let open = plan.steps.iter().chain(&plan.withheld).any(|(_, step)| matches!(step, Step::RememberAgents { .. }));
     if let Some(view) = plan.agents.as_ref().filter(|view| !open && view.recall == Recall::Loaded)
         && let Some(read_at) = view.reading
     {

@@ -23,6 +23,8 @@ const MESSAGE: usize = 512;
 /// those that wait for time alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blocker {
+    /// The tenant is paused.
+    Paused,
     /// The platform team stopped every hop.
     Frozen {
         /// When it ends.
@@ -127,7 +129,7 @@ impl Blocker {
     /// The check that an override must name to skip it; without one it can never be skipped.
     pub fn check(&self) -> Option<Check> {
         match self {
-            Blocker::Frozen { .. } | Blocker::NotSettled { .. } => None,
+            Blocker::Paused | Blocker::Frozen { .. } | Blocker::NotSettled { .. } => None,
             Blocker::Held(hold) => match hold {
                 Hold::ChannelUnknown { .. }
                 | Hold::PreRelease { .. }
@@ -161,7 +163,8 @@ impl Blocker {
     pub fn needs_person(&self) -> bool {
         match self {
             Blocker::Held(hold) => hold.until().is_none(),
-            Blocker::AgentReportMissing { .. }
+            Blocker::Paused
+            | Blocker::AgentReportMissing { .. }
             | Blocker::AgentReportStale { .. }
             | Blocker::AgentsBehind { .. }
             | Blocker::AgentVersionUnknown { .. }
@@ -195,6 +198,7 @@ impl Blocker {
     /// In one word.
     pub fn reason(&self) -> Reason {
         match self {
+            Blocker::Paused => Reason::Paused,
             Blocker::Frozen { .. } => Reason::Frozen,
             Blocker::NotSettled { .. } => Reason::NotSettled,
             Blocker::Held(hold) => match hold {
@@ -240,6 +244,7 @@ pub fn in_order(mut blockers: Vec<Blocker>) -> Vec<Blocker> {
 impl fmt::Display for Blocker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Blocker::Paused => write!(formatter, "the tenant is paused: set spec.paused to false"),
             Blocker::Frozen { until, reason } => {
                 write!(formatter, "the fleet is frozen until {} ({reason})", instant(*until))
             }

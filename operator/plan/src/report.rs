@@ -72,18 +72,22 @@ pub fn assemble(
     }
     // Before and after a hop everything is as the spec asks; within one it is enough that users can work.
     let hops = status.update.is_some() || before.update.is_some();
-    let state = State { open: open.as_ref(), stalled: stalled.as_ref(), serves: available && whole, hops, available };
+    let paused = scope.wanted.paused;
+    let serves = available && whole;
+    let state = State { open: open.as_ref(), stalled: stalled.as_ref(), paused, serves, hops, available };
     let summary = shielded_summary(observed, summary(running, &status, &state));
     let ready = summary.answer == Answer::True;
-    if open.is_none() && ready && !hops {
+    let settled = open.is_none() && ready && (!paused || serves);
+    if settled && !hops {
         status.version = Some(running.to_string());
         status.reconciled_by = Some(observed.operator_version.clone());
     }
     let was_ready = status.version.is_some();
-    status.phase = Some(match (&stalled, ready, was_ready) {
+    status.phase = Some(match (&stalled, ready && (!paused || settled), was_ready) {
         (None, ..) if hops => Phase::Updating,
         (_, true, _) => Phase::Ready,
         (Some(_), false, false) => Phase::Pending,
+        (None, false, false) if paused => Phase::Pending,
         (None, false, false) => Phase::Provisioning,
         (_, false, true) => Phase::Degraded,
     });
@@ -167,6 +171,8 @@ fn halt(update: &Update) -> Stall {
 struct State<'a> {
     open: Option<&'a Open>,
     stalled: Option<&'a Stall>,
+    /// Nothing is written but the status.
+    paused: bool,
     /// All pods are ready, and answer.
     serves: bool,
     /// A hop runs, or has just ended.
@@ -179,6 +185,14 @@ fn summary(running: &Version, status: &TenantStatus, state: &State<'_>) -> Verdi
     let verdict = |answer, reason, message| Verdict { condition: ConditionType::Ready, answer, reason, message };
     match (state.stalled, state.open, &status.next) {
         (Some(stall), ..) => verdict(Answer::False, stall.reason, stall.message.clone()),
+        (None, open, _) if state.paused => {
+            let pending = match open {
+                Some(Open { name, progress, .. }) => format!("pending: {name:?}: {progress}"),
+                None => "nothing is pending".to_owned(),
+            };
+            let message = format!("spec.paused is true, so that nothing is written but this status; {pending}");
+            verdict(Answer::True, Reason::Paused, message)
+        }
         (None, ..) if state.hops && state.available => {
             verdict(Answer::True, Reason::HopRunning, "users can work while a change runs".into())
         }

@@ -17,6 +17,8 @@ use crate::observed::StageName;
 pub struct Plan {
     /// Effects in order, each with the stage that wants it.
     pub steps: Vec<(StageName, Step)>,
+    /// What would be done, were the tenant not paused.
+    pub withheld: Vec<(StageName, Step)>,
     /// The whole status, as of before the steps.
     pub status: TenantStatus,
     /// Look again after this time at the latest.

@@ -1,5 +1,6 @@
 //! The plan of a tenant: the order of the stages, and nothing else.
 
+use chrono::TimeDelta;
 use crds::Reason;
 use kube::ResourceExt;
 
@@ -13,6 +14,9 @@ use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
 use crate::{remark, removal, report, retention};
+
+/// How often a paused tenant is looked at, at most, when nothing tells of a change.
+const PAUSED: TimeDelta = TimeDelta::minutes(1);
 
 /// Plans one tenant.
 pub fn tenant(observed: &Observed) -> Plan {
@@ -130,25 +134,38 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
         status.agents = agents.counts;
     }
     status.endpoints = Some(proxy::endpoints(scope));
+    let paused = scope.wanted.paused;
     let earlier: Vec<(StageName, Stage)> =
         vec![(StageName::Identity, identity.stage), (StageName::Cloud, cloud), (StageName::Keys, keys.stage)];
-    if let Some(record) = course.record.clone().filter(|_| earlier.iter().all(|(_, stage)| stage.is_settled())) {
+    // What is not applied is not recorded either.
+    if let Some(record) =
+        course.record.clone().filter(|_| !paused && earlier.iter().all(|(_, stage)| stage.is_settled()))
+    {
         update::raise(&mut status, &course.auth.version);
         status.applied = Some(record);
     }
     update.record(&mut status);
     remark::release(scope.observed, &running, &mut status);
     remark::policy(scope.observed, &mut status);
-    let look = update.look;
+    let look = update.look && !paused;
+    let mut shown = agents.stage;
+    shown.steps.extend(agents.remember.iter().filter(|_| paused).cloned());
     let stages = earlier.into_iter().chain([
         (StageName::Auth, auth),
         (StageName::Proxy, proxy),
-        (StageName::Agents, agents.stage),
+        (StageName::Agents, shown),
         (StageName::Update, update.stage),
     ]);
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
-    plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
     plan.agents = Some(agents.view);
+    if paused {
+        plan.withheld = std::mem::take(&mut plan.steps);
+        plan.withheld.extend(agents.remember.map(|step| (StageName::Agents, step)));
+        // Nothing comes of looking often.
+        plan.wake = plan.wake.map(|wake| wake.max(PAUSED));
+        return plan;
+    }
+    plan.steps.splice(0..0, agents.remember.map(|step| (StageName::Agents, step)));
     // Nothing is left to do, and nothing is about to begin.
     if plan.open.is_none() && plan.steps.is_empty() && plan.status.update.is_none() && !leaving {
         let ended = retention::steps(scope, &plan.status).into_iter();

@@ -48,6 +48,8 @@ pub struct Wanted {
     pub auth_replicas: i32,
     /// Number of Proxy pods.
     pub proxy_replicas: i32,
+    /// Whether nothing is to be written but the status.
+    pub paused: bool,
     /// The port pool.
     pub port_pool: Option<String>,
     /// How it is published.
@@ -179,6 +181,7 @@ impl Wanted {
                 forget,
                 auth_replicas: spec.auth.replicas,
                 proxy_replicas: spec.proxy.replicas,
+                paused: spec.paused,
                 port_pool: spec.network.port_pool.clone(),
                 exposure: spec.network.exposure,
                 point_in_time_recovery: spec.storage.point_in_time_recovery,

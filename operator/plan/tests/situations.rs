@@ -2,6 +2,8 @@
 
 #[path = "situations/at_rest.rs"]
 mod at_rest;
+#[path = "situations/paused.rs"]
+mod paused;
 #[path = "situations/verify.rs"]
 mod verify;
 #[path = "convergence/world.rs"]

@@ -66,6 +66,8 @@ pub struct Question<'a> {
     /// The seconds in which users could not log in this month, those that are allowed, and the next month. Absent for a
     /// hop that may pass all the same.
     pub budget: Option<(i64, i64, DateTime<Utc>)>,
+    /// Whether the tenant is paused.
+    pub paused: bool,
     /// The first stage that is not settled, and what it waits for.
     pub unsettled: Option<&'a str>,
     /// The end of the freeze and its reason.
@@ -112,6 +114,9 @@ impl Answer {
 /// Asks the gate.
 pub fn check(question: &Question<'_>) -> Answer {
     let mut found: Vec<Blocker> = question.holds.iter().cloned().map(Blocker::Held).collect();
+    if question.paused {
+        found.push(Blocker::Paused);
+    }
     if let Some((until, reason)) = question.freeze.filter(|(until, _)| question.now < *until) {
         found.push(Blocker::Frozen { until, reason: reason.to_owned() });
     }

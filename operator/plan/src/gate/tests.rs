@@ -40,6 +40,7 @@ struct Facts {
     kind: HopKind,
     holds: Vec<Hold>,
     budget: Option<(i64, i64, DateTime<Utc>)>,
+    paused: bool,
     unsettled: Option<&'static str>,
     freeze: Option<(DateTime<Utc>, &'static str)>,
     inventory: Inventory,
@@ -55,6 +56,7 @@ fn open() -> Facts {
         kind: HopKind::Major,
         holds: Vec::new(),
         budget: Some((10, 2640, at("2026-12-01T00:00:00Z"))),
+        paused: false,
         unsettled: None,
         freeze: None,
         inventory: complete(0, 0),
@@ -84,6 +86,7 @@ fn ask(facts: &Facts) -> Answer {
         running_major: 17,
         holds: &facts.holds,
         budget: facts.budget,
+        paused: facts.paused,
         unsettled: facts.unsettled,
         freeze: facts.freeze,
         inventory: &facts.inventory,
@@ -103,7 +106,8 @@ fn reasons(answer: &Answer) -> Vec<String> {
 type Close = fn(&mut Facts);
 
 /// Each row of the gate: what closes it, its word, whether a person must act, and the check that skips it.
-const ROWS: [(Close, &str, bool, Option<Check>); 22] = [
+const ROWS: [(Close, &str, bool, Option<Check>); 23] = [
+    (|facts| facts.paused = true, "Paused", true, None),
     (|facts| facts.freeze = Some((at("2026-11-23T00:00:00Z"), "audit")), "Frozen", false, None),
     (|facts| facts.unsettled = Some("Proxy: pods to start"), "NotSettled", false, None),
     (|facts| facts.holds.push(Hold::VersionUnknown { version: Version::new(18, 1, 0) }), "VersionUnknown", true, None),

@@ -91,6 +91,7 @@ pub fn question<'a>(
         budget: feed
             .filter(|_| !critical)
             .map(|feed| (spent, feed.monthly_downtime_budget.num_seconds(), availability::next_month(observed.now))),
+        paused: scope.wanted.paused,
         unsettled: given.unsettled.as_deref(),
         freeze: feed.and_then(|feed| feed.frozen(observed.now)).map(|freeze| (freeze.until, freeze.reason.as_str())),
         inventory: given.inventory,

@@ -27,6 +27,12 @@ use crate::version::{Version, parse_reported};
 pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
     let now = scope.observed.now;
     let mut outcome = Outcome { update: Some(update.clone()), ..Outcome::default() };
+    // It stands still where it is. One that has touched nothing yet is given up, as for every other blocker: it would only
+    // keep the place of another tenant.
+    if scope.wanted.paused && update.stage >= HopStage::Auth {
+        outcome.stage.waits("spec.paused to be false");
+        return outcome;
+    }
     if let Some(successor) = supersede(scope, given, update) {
         outcome.ended = Some(ended(scope, update, HopResult::Halted, "another release took its place".into()));
         outcome.starts = Version::parse(&successor.to).ok();
