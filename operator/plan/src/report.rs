@@ -88,6 +88,7 @@ pub fn assemble(
         (None, ..) if hops => Phase::Updating,
         (_, true, _) => Phase::Ready,
         (Some(_), false, false) => Phase::Pending,
+        (None, false, false) if paused => Phase::Pending,
         (None, false, false) => Phase::Provisioning,
         (_, false, true) => Phase::Degraded,
     });

@@ -21,7 +21,8 @@ fn nothing_is_done(world: &mut World) -> Plan {
         let plan = world.plan();
         assert!(plan.steps.is_empty() && !plan.look, "{:?}", plan.steps);
         world.write(&plan);
-        world.now += TimeDelta::minutes(1);
+        // Less in all than a reading of the inventory is good for.
+        world.now += TimeDelta::seconds(10);
     }
     let plan = world.plan();
     assert!(!world.write(&plan), "at rest the status stays as it is");
