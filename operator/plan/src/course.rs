@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::feed::target::Goal;
 use crate::manifest::Rendered;
+use crate::mutant::mutant;
 use crate::object::Object;
 use crate::stage::{Scope, Stall};
 use crate::version::{KNOWN_MAJORS, Version};
@@ -129,6 +130,7 @@ pub fn versions(scope: &Scope<'_>) -> Result<Versions, Stall> {
         HopStage::Preflight | HopStage::RecoveryPoint | HopStage::Confirm => {
             Versions { auth: running.clone(), proxy: running }
         }
+        HopStage::Auth if mutant!(ProxyBeforeAuth) => Versions { auth: from, proxy: to },
         HopStage::Auth | HopStage::RevertProxy => Versions { auth: to, proxy: from },
         HopStage::Proxy | HopStage::Verify => Versions { auth: to.clone(), proxy: to },
         HopStage::RevertAuth => Versions { auth: from.clone(), proxy: from },
@@ -148,8 +150,12 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
         let also = |forward| if forward { Some(hop.from.as_str()) } else { Some(hop.to.as_str()) };
         return Course {
             auth: target(auth, also(forward), hop.stage == HopStage::RevertProxy),
-            proxy: target(proxy, also(forward && hop.stage > HopStage::Auth), hop.stage == HopStage::Auth),
-            alone: hop.kind == HopKind::Major,
+            proxy: target(
+                proxy,
+                also(forward && hop.stage > HopStage::Auth),
+                hop.stage == HopStage::Auth && !mutant!(ProxyBeforeAuth),
+            ),
+            alone: hop.kind == HopKind::Major && !mutant!(MajorBesideOld),
             recorded: true,
             record: None,
             pending_template: false,
@@ -175,7 +181,7 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
     let edited = wanted.generation != applied.generation && wanted.pod_inputs != applied.pod_inputs;
     if wanted.template == applied.template {
         course.record = (wanted != *applied).then_some(wanted);
-    } else if edited || never_ready(scope) {
+    } else if edited || never_ready(scope) || mutant!(TemplateAtOnce) {
         course.recorded = false;
         course.record = Some(wanted);
     } else {

@@ -7,6 +7,7 @@ use crds::update_status::{HopKind, HopResult, HopStage, Update};
 use crate::clock::from_jiff;
 use crate::cloud::backup::BackupState;
 use crate::manifest::preflight;
+use crate::mutant::mutant;
 
 /// How long the target image may take to check the configuration, pulling the image included.
 pub const PREFLIGHT: TimeDelta = TimeDelta::minutes(15);
@@ -83,7 +84,12 @@ pub fn next(facts: &Facts<'_>) -> Move {
             _ => Move::Wait("the recovery point".into()),
         },
         HopStage::Confirm => confirmed(facts),
-        HopStage::Auth if facts.auth_settled => Move::Enter(HopStage::Proxy),
+        HopStage::Auth | HopStage::Proxy | HopStage::Verify if !facts.open && mutant!(WindowEndsHops) => {
+            Move::Wait("the window".into())
+        }
+        HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !mutant!(ProxyBeforeAuth)) => {
+            Move::Enter(HopStage::Proxy)
+        }
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled => Move::End(HopResult::Succeeded, String::new()),
         HopStage::Auth | HopStage::Proxy | HopStage::Verify if overdue(facts) => late(update),
@@ -103,7 +109,7 @@ fn confirmed(facts: &Facts<'_>) -> Move {
     if facts.update.kind == HopKind::Major && !facts.agents_read_since {
         return Move::Wait("the agents to be read once more".into());
     }
-    if facts.live { Move::Enter(HopStage::Auth) } else { Move::Look }
+    if facts.live || mutant!(GateFromCache) { Move::Enter(HopStage::Auth) } else { Move::Look }
 }
 
 fn overdue(facts: &Facts<'_>) -> bool {
