@@ -8,6 +8,7 @@ use crate::clock::from_jiff;
 use crate::cloud::backup::BackupState;
 use crate::manifest::preflight;
 use crate::mutant::mutant;
+use crate::version::Version;
 
 /// How long the target image may take to check the configuration, pulling the image included.
 pub const PREFLIGHT: TimeDelta = TimeDelta::minutes(15);
@@ -87,7 +88,7 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Auth | HopStage::Proxy | HopStage::Verify if !facts.open && mutant!(WindowEndsHops) => {
             Move::Wait("the window".into())
         }
-        HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !mutant!(ProxyBeforeAuth)) => {
+        HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !proxy_first(update)) => {
             Move::Enter(HopStage::Proxy)
         }
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
@@ -102,6 +103,13 @@ pub fn next(facts: &Facts<'_>) -> Move {
         }
         HopStage::RevertAuth => Move::Wait(format!("Auth to run {} again", update.from)),
     }
+}
+
+/// Whether the first disruptive stage replaces Proxy, and the next one Auth: on the way down within a major, so that Proxy
+/// is never newer than Auth.
+pub fn proxy_first(update: &Update) -> bool {
+    let versions = Version::parse(&update.from).ok().zip(Version::parse(&update.to).ok());
+    versions.is_some_and(|(from, to)| to < from) || mutant!(ProxyBeforeAuth)
 }
 
 /// The last look before the first disruptive write.
@@ -122,6 +130,8 @@ fn late(update: &Update) -> Move {
     match (update.kind, update.stage) {
         (HopKind::Major | HopKind::Template, _) => Move::Halt,
         (HopKind::Patch | HopKind::Minor, HopStage::Auth) => Move::Enter(HopStage::RevertAuth),
+        // Upward again: Auth first.
+        (HopKind::Patch | HopKind::Minor, _) if proxy_first(update) => Move::Enter(HopStage::RevertAuth),
         (HopKind::Patch | HopKind::Minor, _) => Move::Enter(HopStage::RevertProxy),
     }
 }
