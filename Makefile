@@ -13,7 +13,7 @@ E2E := $(CARGO_TARGET_DIR)/debug/e2e
 # choice for all commands: with another one cargo builds again. What is shipped is built without it (`release`).
 TESTED := --locked --workspace --features operator/test-clock
 
-.PHONY: help demo test bench release prerequisites build lint unit aws-emulator all-tests crds golden
+.PHONY: help demo test bench release prerequisites build lint unit aws-emulator all-tests mutants crds golden
 
 help: ## Show what there is.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -69,6 +69,11 @@ all-tests: export RUST_BACKTRACE := 0
 all-tests: build
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
 	@$(E2E) with-aws cargo test $(TESTED) -- --nocapture
+
+# The same choice of packages and features but one, so that nothing but the planner is built again.
+mutants: build ## Faults put into the planner on purpose, each of which the simulation must notice.
+	@echo "== mutants"
+	@cargo test $(TESTED) --features plan/mutants --test convergence -- --nocapture mutants::
 
 crds: ## Generate the CustomResourceDefinitions.
 	@cargo run --locked -q -p crds --bin crdgen

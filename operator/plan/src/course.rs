@@ -7,7 +7,9 @@ use crds::update_status::{HopKind, HopStage, Update};
 use serde_json::Value;
 
 use crate::feed::target::Goal;
+use crate::hop;
 use crate::manifest::Rendered;
+use crate::mutant::mutant;
 use crate::object::Object;
 use crate::stage::{Scope, Stall};
 use crate::version::{KNOWN_MAJORS, Version};
@@ -129,6 +131,7 @@ pub fn versions(scope: &Scope<'_>) -> Result<Versions, Stall> {
         HopStage::Preflight | HopStage::RecoveryPoint | HopStage::Confirm => {
             Versions { auth: running.clone(), proxy: running }
         }
+        HopStage::Auth if hop::proxy_first(update) => Versions { auth: from, proxy: to },
         HopStage::Auth | HopStage::RevertProxy => Versions { auth: to, proxy: from },
         HopStage::Proxy | HopStage::Verify => Versions { auth: to.clone(), proxy: to },
         HopStage::RevertAuth => Versions { auth: from.clone(), proxy: from },
@@ -142,14 +145,18 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
         let also = also.and_then(|text| Version::parse(text).ok()).filter(|also| *also != version);
         Target { version, also, held }
     };
-    let hop = update(scope).filter(|update| update.stage >= HopStage::Auth);
-    if let Some(hop) = hop {
-        let forward = hop.stage < HopStage::RevertProxy;
-        let also = |forward| if forward { Some(hop.from.as_str()) } else { Some(hop.to.as_str()) };
+    let running = update(scope).filter(|update| update.stage >= HopStage::Auth);
+    if let Some(update) = running {
+        let forward = update.stage < HopStage::RevertProxy;
+        let also = |forward| if forward { Some(update.from.as_str()) } else { Some(update.to.as_str()) };
+        let first = update.stage == HopStage::Auth;
+        let proxy_first = hop::proxy_first(update);
+        let auth_waits = update.stage == HopStage::RevertProxy || (first && proxy_first);
+        let proxy_moves = forward && (!first || proxy_first);
         return Course {
-            auth: target(auth, also(forward), hop.stage == HopStage::RevertProxy),
-            proxy: target(proxy, also(forward && hop.stage > HopStage::Auth), hop.stage == HopStage::Auth),
-            alone: hop.kind == HopKind::Major,
+            auth: target(auth, also(forward), auth_waits),
+            proxy: target(proxy, also(proxy_moves), first && !proxy_first),
+            alone: update.kind == HopKind::Major && !mutant!(MajorBesideOld),
             recorded: true,
             record: None,
             pending_template: false,
@@ -175,7 +182,7 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
     let edited = wanted.generation != applied.generation && wanted.pod_inputs != applied.pod_inputs;
     if wanted.template == applied.template {
         course.record = (wanted != *applied).then_some(wanted);
-    } else if edited || never_ready(scope) {
+    } else if edited || never_ready(scope) || mutant!(TemplateAtOnce) {
         course.recorded = false;
         course.record = Some(wanted);
     } else {

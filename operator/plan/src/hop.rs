@@ -7,6 +7,8 @@ use crds::update_status::{HopKind, HopResult, HopStage, Update};
 use crate::clock::from_jiff;
 use crate::cloud::backup::BackupState;
 use crate::manifest::preflight;
+use crate::mutant::mutant;
+use crate::version::Version;
 
 /// How long the target image may take to check the configuration, pulling the image included.
 pub const PREFLIGHT: TimeDelta = TimeDelta::minutes(15);
@@ -96,7 +98,12 @@ pub fn next(facts: &Facts<'_>) -> Move {
             _ => Move::Wait("the recovery point".into()),
         },
         HopStage::Confirm => confirmed(facts),
-        HopStage::Auth if facts.auth_settled => Move::Enter(HopStage::Proxy),
+        HopStage::Auth | HopStage::Proxy | HopStage::Verify if !facts.open && mutant!(WindowEndsHops) => {
+            Move::Wait("the window".into())
+        }
+        HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !proxy_first(update)) => {
+            Move::Enter(HopStage::Proxy)
+        }
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled && facts.unverified.is_none() => {
             Move::End(HopResult::Succeeded, String::new())
@@ -121,12 +128,19 @@ fn waits_for_each(facts: &Facts<'_>) -> Move {
     Move::Wait(facts.unverified.clone().unwrap_or_default())
 }
 
+/// Whether the first disruptive stage replaces Proxy, and the next one Auth: on the way down within a major, so that Proxy
+/// is never newer than Auth.
+pub fn proxy_first(update: &Update) -> bool {
+    let versions = Version::parse(&update.from).ok().zip(Version::parse(&update.to).ok());
+    versions.is_some_and(|(from, to)| to < from) || mutant!(ProxyBeforeAuth)
+}
+
 /// The last look before the first disruptive write.
 fn confirmed(facts: &Facts<'_>) -> Move {
     if facts.update.kind == HopKind::Major && !facts.agents_read_since {
         return Move::Wait("the agents to be read once more".into());
     }
-    if facts.live { Move::Enter(HopStage::Auth) } else { Move::Look }
+    if facts.live || mutant!(GateFromCache) { Move::Enter(HopStage::Auth) } else { Move::Look }
 }
 
 fn overdue(facts: &Facts<'_>) -> bool {
@@ -139,6 +153,8 @@ fn late(update: &Update) -> Move {
     match (update.kind, update.stage) {
         (HopKind::Major | HopKind::Template, _) => Move::Halt,
         (HopKind::Patch | HopKind::Minor, HopStage::Auth) => Move::Enter(HopStage::RevertAuth),
+        // Upward again: Auth first.
+        (HopKind::Patch | HopKind::Minor, _) if proxy_first(update) => Move::Enter(HopStage::RevertAuth),
         (HopKind::Patch | HopKind::Minor, _) => Move::Enter(HopStage::RevertProxy),
     }
 }

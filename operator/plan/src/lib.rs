@@ -17,6 +17,7 @@ pub mod keys;
 pub mod line;
 pub mod maintenance_window;
 pub mod manifest;
+pub mod mutant;
 pub mod names;
 pub mod object;
 pub mod observed;

@@ -14,6 +14,7 @@ use crate::clock::from_jiff;
 use crate::fact::Fact;
 use crate::feed::hold::Hold;
 use crate::line::Place;
+use crate::mutant::mutant;
 use crate::updates::WindowFact;
 
 /// The operator's clock may differ from the API server's by this much.
@@ -180,7 +181,9 @@ fn window(question: &Question<'_>) -> Vec<Blocker> {
             blockers.push(Blocker::WindowInvalid { window: window.clone(), fault: fault.clone() });
         }
         WindowFact::Known { window, schedule, .. } => {
-            if schedule.open_at(question.now).is_some() {
+            let late =
+                mutant!(WindowEndInsteadOfStart) && schedule.open_at(question.now - TimeDelta::hours(1)).is_some();
+            if schedule.open_at(question.now).is_some() || late {
                 return blockers;
             }
             let excluded = schedule.exclusion_at(question.now);

@@ -11,6 +11,7 @@ use crate::agents::{AgentsView, Inventory, Memory, Observation, Pool, Recall};
 use crate::clock::from_jiff;
 use crate::fact::Fact;
 use crate::gate;
+use crate::mutant::mutant;
 use crate::observed::{Source, StageName};
 use crate::step::Step;
 use crate::version::Version;
@@ -191,6 +192,9 @@ fn recall(scope: &Scope<'_>, stage: &mut Stage) -> (Recall, Memory, Option<Strin
             (Recall::NotLoaded, Memory::default(), None)
         }
         Fact::Known(stored) => match &stored.memory {
+            Ok(_) if mutant!(MemoryLostOnRestart) => {
+                (Recall::Loaded, Memory::default(), Some(stored.resource_version.clone()))
+            }
             Ok(memory) => (Recall::Loaded, memory.clone(), Some(stored.resource_version.clone())),
             Err(fault) => {
                 let message = repair(&scope.tenant.agents(), fault);

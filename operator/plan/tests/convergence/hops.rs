@@ -106,6 +106,15 @@ fn a_patch_runs_inside_the_window() {
 }
 
 #[test]
+fn on_the_way_down_proxy_goes_first() {
+    let mut world = at_night("18.1.1");
+    pin(&mut world, "18.1.0");
+    until(&mut world, "18.1.0");
+    converge(&mut world);
+    assert_silent(&mut world);
+}
+
+#[test]
 fn outside_the_window_it_waits_and_begins_with_it() {
     let mut world = at_night("18.1.0");
     world.now += chrono::TimeDelta::hours(4);

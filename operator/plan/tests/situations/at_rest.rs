@@ -1,5 +1,7 @@
 //! A tenant at rest: what is done and told while nothing is due, and that it stays Ready meanwhile.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::observed::StageName;
@@ -106,13 +108,13 @@ fn a_release_that_left_the_feed_is_told_and_nothing_is_done() {
         told(world, "ReleaseUnlisted")
     };
     assert_eq!(see(&mut world), None);
-    world.feed.releases.get_mut(&runs).expect("listed").withdrawn = true;
+    Arc::make_mut(&mut world.feed).releases.get_mut(&runs).expect("listed").withdrawn = true;
     let (reason, message) = see(&mut world).expect("a remark");
     assert_eq!(reason, "ReleaseWithdrawn");
     assert_eq!(message, "18.1.0 runs and was withdrawn from the release feed: it stays until another one is due");
-    world.feed.releases.remove(&runs);
+    Arc::make_mut(&mut world.feed).releases.remove(&runs);
     assert_eq!(see(&mut world).expect("a remark").0, "ReleaseNotListed");
-    world.feed.releases.clear();
+    Arc::make_mut(&mut world.feed).releases.clear();
     assert_eq!(see(&mut world), None, "a feed without releases lists nothing that could leave it");
     world.feed = feed;
     assert_eq!(see(&mut world), None);
@@ -126,7 +128,7 @@ fn a_policy_that_cannot_be_used_is_told_while_the_last_good_one_is_in_force() {
         observed.updates.policy_fault = fault.map(str::to_owned);
         let mut plan = plan::tenant(&observed);
         while let Some(need) = plan.needs.pop() {
-            let found = world.objects.get(&need).cloned();
+            let found = world.objects.get(&need).map(|live| (**live).clone());
             observed.objects.live.insert(need, Fact::answered(found));
             plan = plan::tenant(&observed);
         }

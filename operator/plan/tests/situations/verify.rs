@@ -33,7 +33,7 @@ fn with(world: &World, each: Fact<Vec<Process>>) -> Plan {
     observed.teleport.each = each;
     let mut plan = plan::tenant(&observed);
     while let Some(need) = plan.needs.pop() {
-        let found = world.objects.get(&need).cloned();
+        let found = world.objects.get(&need).map(|live| (**live).clone());
         observed.objects.live.insert(need, Fact::answered(found));
         plan = plan::tenant(&observed);
     }

@@ -17,6 +17,7 @@ use crate::feed::target::Reach;
 use crate::gate::{self, Answer, Blocker};
 use crate::hop::{self, Facts, Move};
 use crate::manifest::{Inputs, Rendered, preflight};
+use crate::mutant::mutant;
 use crate::names::Component;
 use crate::observed::Process;
 use crate::stage::{POLL, Scope, Stage};
@@ -74,7 +75,12 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
             outcome.look = true;
             outcome.stage.polls("everything to be looked at once more");
         }
-        Move::Enter(stage) => enter(scope, update, stage, &mut outcome),
+        Move::Enter(stage) => {
+            enter(scope, update, stage, &mut outcome);
+            if stage == HopStage::Proxy && mutant!(PublishBeforeVerify) {
+                outcome.applied = settled_as(scope, given, update, HopResult::Succeeded);
+            }
+        }
         Move::Recovered(arn) => {
             let entered = Update { recovery_point: Some(arn), ..update.clone() };
             enter(scope, &entered, HopStage::Confirm, &mut outcome);
@@ -122,7 +128,7 @@ fn enter(scope: &Scope<'_>, update: &Update, stage: HopStage, outcome: &mut Outc
     let mut entered = Update { stage, stage_since: Time(to_jiff(now)), ..update.clone() };
     if stage == HopStage::Auth {
         entered.deadline = Some(Time(to_jiff(deadline(scope, now))));
-        outcome.starts = Version::parse(&update.to).ok();
+        outcome.starts = Version::parse(&update.to).ok().filter(|_| !mutant!(HighWaterLate));
     }
     outcome.update = Some(entered);
     outcome.stage.waits(format!("{stage:?} to begin"));
@@ -168,7 +174,7 @@ fn ask(scope: &Scope<'_>, given: &Given<'_>, update: &Update, due: &Due) -> Answ
     let updates = &scope.observed.updates;
     let status = scope.observed.tenant.status.as_ref();
     // A place that was claimed is kept; only a live look can show that too many have claimed at once.
-    let place = Some(&updates.place).filter(|_| updates.live);
+    let place = Some(&updates.place).filter(|_| updates.live && !mutant!(SlotCountedLate));
     let by_apply_now = update.skipped.contains(&Check::Window)
         && status.is_some_and(|status| status.applied_now.is_some())
         && status.map(|status| &status.applied_now) == Some(&scope.wanted.maintenance.apply_now);
