@@ -41,7 +41,7 @@ async fn updates_are_what_was_promised() {
 async fn scenarios(runner: &mut Runner<'_>) {
     let bed = runner.bed();
     runner.together(vec![scenario("a major waits for agents and window", &["major"], majors::waits(bed))]).await;
-    runner.together(vec![scenario("agents and users are told", &["told"], publish::agents_and_users(bed))]).await;
+    runner.together(vec![scenario("agents are told what to run", &["told"], publish::agents_are_told(bed))]).await;
     // Also after a failure the next ones find the time as it is.
     if let Err(error) = bed.clock().set(chrono::Utc::now()).await {
         runner.broke(&format!("{error:#}"));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::cluster::{self, component};
 use super::super::manifest::{condition, edit, id};
+use super::publish;
 use super::setting::{HOP, SHOWS, events, sunday, with_window};
 
 /// Control plane 17, agents 16, target 18: withheld, and the agents are named. Agents move to 17: it runs in the next
@@ -32,12 +33,15 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
     ensure!(condition(&tenant, "Ready")?.0 == "True", "{:?}", condition(&tenant, "Ready")?);
     ensure!(held["version"] == "17.5.2" && held["update"].is_null(), "{held}");
 
+    publish::warned(bed, "major", "waits for 2 agents that still run an older major version: old-").await?;
+
     // The window passes; then the agents follow.
     bed.clock().set(instant("2027-03-07T06:00:00Z")).await?;
     bed.await_status("major", "major", "a missed window", SHOWS, |status| status["next"]["missed"] == 1).await?;
     bed.agents_move_to(&domain, "17.5.2");
     let held = bed.await_blockers("major", "major", &["WindowClosed"], SHOWS).await?;
     ensure!(held["next"]["notBefore"] == "2027-03-14T02:00:00Z", "{}", held["next"]);
+    publish::warned_no_more(bed, "major", &domain).await?;
     let pods = cluster::names(bed, "major", "pods", &component(&id(&tenant)?, "auth")).await?;
     bed.clock().set(instant("2027-03-14T01:59:00Z")).await?;
     bed.await_status("major", "major", "the inventory to be fresh", SHOWS, |status| {
