@@ -238,7 +238,6 @@ impl Operator {
 
     fn line(&self, fleet: &Fleet, but: &str, now: DateTime<Utc>) -> Line {
         let limits = self.windows.iter().map(|(name, window)| (name.clone(), window.limit)).collect();
-        let mut line = Line::new(fleet_limit(&self.feed), limits);
         let mut places: BTreeMap<String, String> = BTreeMap::new();
         for tenant in self.others(fleet) {
             if let Some(update) = running(tenant) {
@@ -246,15 +245,15 @@ impl Operator {
             }
         }
         places.extend(self.claimed.clone());
-        for tenant in self.others(fleet) {
-            let (uid, Some(status)) = (tenant.uid().unwrap_or_default(), &tenant.status) else { continue };
+        let waiting = self.others(fleet).filter_map(|tenant| {
+            let (uid, status) = (tenant.uid().unwrap_or_default(), tenant.status.as_ref()?);
             if places.contains_key(&uid) {
-                continue;
+                return None;
             }
-            if let Some(due_since) = self.stands_in_line(status, now) {
-                line.wait(Waiting { due_since, tenant: uid, window: status.window.clone().unwrap_or_default() });
-            }
-        }
+            let due_since = self.stands_in_line(status, now)?;
+            Some(Waiting { due_since, tenant: uid, window: status.window.clone().unwrap_or_default() })
+        });
+        let mut line = Line::new(fleet_limit(&self.feed), limits, waiting);
         for (_, window) in places.iter().filter(|(uid, _)| *uid != but) {
             line.run(window);
         }
@@ -302,7 +301,7 @@ fn look(fleet: &Fleet, t: usize, tenant: &Tenant, updates: &mut plan::updates::U
     if let plan::updates::WindowFact::Known { window, limit, .. } = &window {
         limits.insert(window.clone(), *limit);
     }
-    let mut line = Line::new(fleet_limit(&fleet.feed), limits);
+    let mut line = Line::new(fleet_limit(&fleet.feed), limits, []);
     for (_, other) in fleet.hosted.iter().enumerate().filter(|(other, _)| *other != t) {
         if let Some(update) = running(&other.world.tenant) {
             line.run(&update.window.clone().unwrap_or_default());
