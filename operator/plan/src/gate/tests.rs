@@ -248,6 +248,7 @@ fn all_at_once_are_told_first_what_a_person_must_do() {
     let answer = ask(&facts);
     let words = reasons(&answer);
     let expected = [
+        "Paused",
         "VersionUnknown",
         "Downgrade",
         "ReleaseHalted",

@@ -189,7 +189,7 @@ pub fn happen(rng: &mut Rng, fleet: &mut Fleet, operators: &mut [Operator]) -> (
         }
         91..=93 => {
             let which = rng.usize(0..3);
-            let deployments = hosted.world.objects.keys().filter(|reference| reference.kind == Kind::Deployment);
+            let mut deployments = hosted.world.objects.keys().filter(|reference| reference.kind == Kind::Deployment);
             let Some(reference) = deployments.nth(which).cloned() else { return (None, "nothing".into()) };
             hosted.world.objects.remove(&reference);
             hosted.world.running.remove(&reference.name);
