@@ -65,11 +65,11 @@ enum Seen {
 
 /// Looks at the Tenant; nothing before the Tenants were listed.
 async fn observe(pool: &AgentPool, context: &Context) -> Result<Option<Seen>> {
-    if context.tenants.wait_until_ready().now_or_never().is_none() {
+    if context.fleet.tenants().wait_until_ready().now_or_never().is_none() {
         return Ok(None);
     }
     let (namespace, name) = (pool.namespace().unwrap_or_default(), &pool.spec.tenant_ref.name);
-    let listed = context.tenants.get(&ObjectRef::new(name).within(&namespace)).is_some();
+    let listed = context.fleet.tenants().get(&ObjectRef::new(name).within(&namespace)).is_some();
     if !listed {
         // Applied together with its pool, it may only not be in the list yet.
         let api: Api<Tenant> = Api::namespaced(context.client.clone(), &namespace);

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{MaintenanceWindow, Tenant};
+use crds::MaintenanceWindow;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 use tokio::sync::{Mutex, mpsc};
 
@@ -46,8 +46,6 @@ pub struct Context {
     pub claims: Claims,
     /// The tenants' objects, from watches.
     pub children: Children,
-    /// The Tenants, from their controller's watch.
-    pub tenants: Store<DeserializeGuard<Tenant>>,
     /// Their agent pools, from a watch.
     pub pools: Pools,
     /// AWS accounts.

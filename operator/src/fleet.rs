@@ -3,7 +3,7 @@
 //! kept in this process.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,9 +38,8 @@ const MEASURED: usize = 3;
 type Tenants = Store<DeserializeGuard<Tenant>>;
 
 /// What is known of all tenants.
-#[derive(Default)]
 pub struct Fleet {
-    tenants: OnceLock<Tenants>,
+    tenants: Tenants,
     state: Mutex<State>,
     /// Something changed that may make it somebody's turn.
     changed: Notify,
@@ -86,9 +85,14 @@ pub struct Asker<'a> {
 }
 
 impl Fleet {
-    /// Where the tenants are found; said once, when the watch of them begins.
-    pub fn follow(&self, tenants: Tenants) {
-        let _ = self.tenants.set(tenants);
+    /// Of the tenants that this watch shows.
+    pub fn new(tenants: Tenants) -> Fleet {
+        Fleet { tenants, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// The Tenants, from their controller's watch.
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,7 +100,7 @@ impl Fleet {
     }
 
     fn all(&self) -> Vec<Arc<DeserializeGuard<Tenant>>> {
-        self.tenants.get().map(Store::state).unwrap_or_default()
+        self.tenants.state()
     }
 
     /// How releases fared.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::context::{Clouds, Periods};
+use crate::fleet::Fleet;
 use crate::inventory::Readings;
 use crate::leader::{self, Answer, Call, LeaseRecord, Record, Timing};
 use crate::teleport::Network;
@@ -57,11 +58,10 @@ async fn context(answers: Answers) -> Context {
         policy: Default::default(),
         fleet_config_map: "fleet".into(),
         windows: Default::default(),
-        fleet: Default::default(),
+        fleet: Fleet::new(tenants.as_reader()),
         trigger_window: mpsc::unbounded_channel().0,
         claims: Default::default(),
         children: Default::default(),
-        tenants: Arc::new(tenants).as_reader(),
         pools: crate::pools::Pools::new(mpsc::unbounded_channel().0),
         clouds: Clouds::default(),
         teleport: Arc::new(Network::default()),
