@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::cluster;
 
 /// A scenario that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Lines of a log that are shown.
 const TAIL: usize = 15;
 

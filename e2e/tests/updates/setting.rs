@@ -14,7 +14,7 @@ use super::super::manifest::tenant;
 /// How long a hop may take, beside others.
 pub const HOP: Duration = Duration::from_secs(120);
 /// How long a change may take to show on the object.
-pub const SHOWS: Duration = Duration::from_secs(30);
+pub const SHOWS: Duration = Duration::from_secs(60);
 
 /// Values of the operator's chart.
 pub fn values() -> Value {

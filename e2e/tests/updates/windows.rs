@@ -28,25 +28,28 @@ pub async fn rows(bed: &TestBed) -> anyhow::Result<()> {
 
     edit(bed, space, name, json!({"version": "18.1.0", "maintenance": {"windowRef": null}})).await?;
     bed.await_blockers(space, name, &["WindowInvalid"], SHOWS).await?;
-    let proxy = format!("{name}-proxy");
-    bed.world().hang_start(&proxy, "18.1.0", true);
     bed.apply(&always(space, "default").to_string()).await?;
+    bed.await_version(space, name, "18.1.0", HOP).await?;
     closes_mid_hop(bed).await?;
 
     // A Proxy that does not come back: the tenant is not settled.
-    bed.world().hang_start(&proxy, "18.1.0", true);
+    let proxy = format!("{name}-proxy");
+    bed.world().hang_start(&proxy, "18.1.1", true);
     bed.kubectl(["-n", space, "delete", "pods", "-l", "app.kubernetes.io/component=proxy", "--wait=false"]).await?;
     bed.await_condition(space, name, "Ready", "False", SHOWS).await?;
     bed.apply(&always(space, "default").to_string()).await?;
-    edit(bed, space, name, json!({"version": "18.1.1"})).await?;
+    edit(bed, space, name, json!({"version": "18.1.0"})).await?;
     bed.await_blockers(space, name, &["NotSettled"], SHOWS).await?;
-    bed.world().hang_start(&proxy, "18.1.0", false);
-    bed.await_version(space, name, "18.1.1", HOP).await.map(drop)
+    bed.world().hang_start(&proxy, "18.1.1", false);
+    bed.await_version(space, name, "18.1.0", HOP).await.map(drop)
 }
 
 /// What has begun to replace pods goes on when the window closes.
 async fn closes_mid_hop(bed: &TestBed) -> anyhow::Result<()> {
     let [space, name] = DOMAIN;
+    let proxy = format!("{name}-proxy");
+    bed.world().hang_start(&proxy, "18.1.1", true);
+    edit(bed, space, name, json!({"version": "18.1.1"})).await?;
     await_stage(bed, space, name, "Proxy").await?;
     bed.apply(&later(space, "default").0.to_string()).await?;
     wait_until("the window to be closed", SHOWS, || async {
@@ -54,6 +57,6 @@ async fn closes_mid_hop(bed: &TestBed) -> anyhow::Result<()> {
         Ok((open == "false").then_some(()))
     })
     .await?;
-    bed.world().hang_start(&format!("{name}-proxy"), "18.1.0", false);
-    bed.await_version(space, name, "18.1.0", HOP).await.map(drop)
+    bed.world().hang_start(&proxy, "18.1.1", false);
+    bed.await_version(space, name, "18.1.1", HOP).await.map(drop)
 }

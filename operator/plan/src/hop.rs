@@ -109,9 +109,10 @@ pub fn next(facts: &Facts<'_>) -> Move {
             Move::End(HopResult::Succeeded, String::new())
         }
         HopStage::Auth | HopStage::Proxy | HopStage::Verify if overdue(facts) => late(update),
-        HopStage::Auth => Move::Wait(format!("Auth to run {}", update.to)),
+        HopStage::Auth if !proxy_first(update) => Move::Wait(format!("Auth to run {}", update.to)),
+        HopStage::Proxy if proxy_first(update) => Move::Wait(format!("Auth to run {}", update.to)),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled => waits_for_each(facts),
-        HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
+        HopStage::Auth | HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
         HopStage::RevertProxy if facts.proxy_settled => Move::Enter(HopStage::RevertAuth),
         HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
         HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled && facts.unverified.is_some() => {
