@@ -131,6 +131,9 @@ fn a_hop_that_replaces_processes_stands_still_and_an_earlier_one_gives_its_place
                 // What is read now and then was not read meanwhile.
                 for _ in 0..ENOUGH {
                     run(&mut world);
+                    if stage(&world).is_none() {
+                        break;
+                    }
                     world.tick();
                 }
                 let status = world.tenant.status.as_ref().expect("a status");

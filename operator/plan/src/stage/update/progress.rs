@@ -212,7 +212,8 @@ fn recovery_of(scope: &Scope<'_>, update: &Update) -> BackupState {
 }
 
 /// A halted hop whose release has a successor of the same major: that one takes its place, since nothing else can lead
-/// out. The window was asked when the hop began.
+/// out. The window was asked when the hop began. Where Proxy may run the failed release already and an older one follows,
+/// the way down begins at the failed one: Proxy goes first, so that it is never newer than Auth.
 fn supersede(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Option<Update> {
     update.halted_at.as_ref()?;
     let failed = Version::parse(&update.to).ok()?;
@@ -221,7 +222,9 @@ fn supersede(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Option<Up
     let now = scope.observed.now;
     let frozen = feed.frozen(now).is_some();
     let better = due.to.major == failed.major && due.to != failed && due.holds.is_empty() && !frozen;
+    let down = due.to < failed && update.stage > HopStage::Auth;
     better.then(|| Update {
+        from: if down { update.to.clone() } else { update.from.clone() },
         to: due.to.to_string(),
         stage: HopStage::Auth,
         stage_since: Time(to_jiff(now)),

@@ -134,9 +134,11 @@ impl World {
         ];
         let ready = parts.into_iter().filter(|(name, _)| self.pods_ready(name));
         let pods = ready.flat_map(|(name, component)| {
-            let versions = self.running.get(&name).into_iter().flatten().enumerate();
-            versions
-                .map(|(number, version)| (format!("{name}-{number}"), component, version.to_string()))
+            let versions: Vec<_> = self.running.get(&name).into_iter().flatten().collect();
+            let wanted = self.objects[&Ref::new(Kind::Deployment, &*name)]["spec"]["replicas"].as_u64().unwrap_or(1);
+            let many = usize::try_from(wanted).expect("few pods").max(versions.len());
+            let pods = versions.iter().cycle().take(if versions.is_empty() { 0 } else { many }).enumerate();
+            pods.map(|(number, version)| (format!("{name}-{number}"), component, version.to_string()))
                 .collect::<Vec<_>>()
         });
         pods.map(|(pod, component, version)| Process { component, pod, version: Fact::Known(version) }).collect()
