@@ -68,7 +68,9 @@ aws-emulator: build ## The emulator's own tests: its access decision is the meas
 all-tests: export RUST_BACKTRACE := 0
 all-tests: build
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
-	@$(E2E) with-aws cargo test $(TESTED) -- --nocapture
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	$(E2E) with-aws cargo test $(TESTED) -- --nocapture 2>&1 | tee "$$log"; \
+	echo "== what was counted"; grep -oh 'counted: .*' "$$log" | sed 's/^counted: /  /'
 
 # The same choice of packages and features but one, so that nothing but the planner is built again.
 mutants: build ## Faults put into the planner on purpose, each of which the simulation must notice.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -82,6 +83,8 @@ pub struct TestBed {
     clock: Clock,
     control_plane: ControlPlane,
     scale: f64,
+    /// How often a process of the operator was killed.
+    kills: AtomicUsize,
 }
 
 impl TestBed {
@@ -114,7 +117,7 @@ impl TestBed {
         })
         .await?;
         let cloud = Cloud::open(control_plane.aws().endpoint(), control_plane.aws_root());
-        Ok(TestBed { kubelet, network, world, cloud, clock, control_plane, scale: options.scale })
+        Ok(TestBed { kubelet, network, world, cloud, clock, control_plane, scale: options.scale, kills: AtomicUsize::new(0) })
     }
 
     /// Starts everything, the operator included, and returns when it leads.

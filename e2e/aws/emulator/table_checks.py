@@ -179,9 +179,16 @@ def _delete(_call: Call, table: Optional[Table]) -> None:
         raise _in_use(table)
 
 
-def _time_to_live(call: Call, table: Optional[Table]) -> None:
+def _time_to_live_is_of_a_table(call: Call, table: Optional[Table]) -> None:
+    # moto's own code for it is one that the service does not have.
     if table is None:
-        return
+        name = call.params.get("TableName", "")
+        raise ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+
+
+def _time_to_live(call: Call, table: Optional[Table]) -> None:
+    _time_to_live_is_of_a_table(call, table)
+    assert table is not None
     wanted = bool(call.params.get("TimeToLiveSpecification", {}).get("Enabled"))
     enabled = table.ttl.get("TimeToLiveStatus") == "ENABLED"
     if wanted == enabled:
@@ -230,6 +237,7 @@ _CHECKS = {
     "CreateTable": _create,
     "UpdateTable": _update,
     "DeleteTable": _delete,
+    "DescribeTimeToLive": _time_to_live_is_of_a_table,
     "UpdateTimeToLive": _time_to_live,
     "UpdateContinuousBackups": _continuous_backups,
     "CreateBackup": backups.check_create,

@@ -202,6 +202,14 @@ def test_time_to_live_is_set_once(active):
     ]
 
 
+def test_time_to_live_is_that_of_a_table(dynamodb):
+    on = {"Enabled": True, "AttributeName": "Expires"}
+    assert [
+        outcome(dynamodb.describe_time_to_live, TableName="none"),
+        outcome(dynamodb.update_time_to_live, TableName="none", TimeToLiveSpecification=on),
+    ] == ["ResourceNotFoundException", "ResourceNotFoundException"]
+
+
 def test_tags_are_replaced(active):
     arn = describe(active)["TableArn"]
     for value in ("one", "two"):

@@ -1,5 +1,7 @@
 //! The operator's processes: which one leads, and how one ends without notice.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::{Context, bail};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -30,7 +32,14 @@ impl TestBed {
     /// # Errors
     /// When there is no such process.
     pub fn kill_operator(&self, pod: &str) -> anyhow::Result<()> {
-        kill(process(pod)?, Signal::SIGKILL).context("cannot kill the operator")
+        kill(process(pod)?, Signal::SIGKILL).context("cannot kill the operator")?;
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How often that was done.
+    pub fn kills(&self) -> usize {
+        self.kills.load(Ordering::Relaxed)
     }
 
     /// Takes a pod of the operator away at once; its successor need not wait as a container that crashes again and again.

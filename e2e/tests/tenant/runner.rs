@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use e2e::testbed::{Options, TestBed};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -124,7 +125,11 @@ impl<'a> Runner<'a> {
 
     /// All failures as one error.
     fn finish(self) -> anyhow::Result<()> {
-        println!("{} scenarios in {:.0} s", self.ran, self.started.elapsed().as_secs_f32());
+        // Each claim of a hop makes a Job of its own, and nothing else makes Jobs.
+        let writes = self.bed.writes_since(DateTime::UNIX_EPOCH)?;
+        let hops = writes.iter().filter(|write| write.resource == "jobs" && write.code == 201).count();
+        let (ran, seconds, kills) = (self.ran, self.started.elapsed().as_secs_f32(), self.bed.kills());
+        println!("counted: {ran} scenarios in {seconds:.0} s, {hops} hops begun, {kills} kills of the operator");
         anyhow::ensure!(self.ran > 0, "no scenario was chosen");
         anyhow::ensure!(self.failures.is_empty(), "{} failed:\n{}", self.failures.len(), self.failures.join("\n"));
         Ok(())

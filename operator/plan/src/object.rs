@@ -210,6 +210,10 @@ fn is_empty(value: &Value) -> bool {
 
 /// Keys in order at every depth, whatever map type serde_json was built with: digests must not depend on that.
 pub fn sorted(value: Value) -> Value {
+    // A map that keeps its keys in order, as that of serde_json does by default, is not built anew.
+    if is_sorted(&value) {
+        return value;
+    }
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(String, Value)> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
@@ -218,6 +222,14 @@ pub fn sorted(value: Value) -> Value {
         }
         Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
         scalar => scalar,
+    }
+}
+
+fn is_sorted(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.keys().is_sorted() && map.values().all(is_sorted),
+        Value::Array(list) => list.iter().all(is_sorted),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
 

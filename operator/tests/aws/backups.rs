@@ -107,9 +107,12 @@ async fn the_backups_outlive_their_table_and_what_aws_leaves_of_it_is_not_one_of
     unprotect.send().await.expect("unprotect");
     account.active(&table).await;
     account.dynamodb.delete_table().table_name(&table).send().await.expect("delete");
-    eventually(async || match account.cloud.table(REGION, &table).await.expect("read") {
-        None => Ok(()),
-        Some(facts) => Err(format!("{facts:?}")),
+    eventually(async || match account.cloud.table(REGION, &table).await {
+        Ok(None) => Ok(()),
+        Ok(Some(facts)) => Err(format!("{facts:?}")),
+        // It went between two of the calls.
+        Err(error) if error.class() == Class::Transient => Err(error.to_string()),
+        Err(error) => panic!("{error}"),
     })
     .await;
     let all = account.dynamodb.list_backups().table_name(&table).backup_type("ALL".into()).send().await.expect("list");

@@ -12,6 +12,9 @@ use crate::object::{Kind, Object, Ref};
 use crate::step::Step;
 use crate::version::{KNOWN_MAJORS, Version, parse_reported};
 
+/// Most replicas that there can be: two processes read one shard of the state table's stream, and no more.
+const REPLICAS: i32 = 2;
+
 /// Plans the stage. Without a rendering (an earlier stage has not settled) only the verdict is given.
 pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, course: &Course) -> Stage {
     let mut stage = Stage::default();
@@ -48,11 +51,9 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
     let mut order: Vec<&Object> = auth.deployments.iter().collect();
     if course.alone && !serves_alone(scope, auth, target) {
         order.truncate(1);
-        let others = auth.deployments.iter().skip(1);
-        let old =
-            others.filter(|other| version_of(scope, &other.reference).is_some_and(|found| found != target.version));
-        for other in old {
-            retire(scope, other.reference.clone(), stage);
+        // Also those that the spec does not ask for any more.
+        for ordinal in 1..REPLICAS {
+            yields(scope, ordinal, &target.version, stage);
         }
         if !stage.is_settled() {
             return;
@@ -73,7 +74,7 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
             return;
         }
     }
-    for ordinal in scope.wanted.auth_replicas..2 {
+    for ordinal in scope.wanted.auth_replicas..REPLICAS {
         retire(scope, Ref::new(Kind::Deployment, scope.tenant.auth_deployment(ordinal)), stage);
     }
     match &scope.observed.teleport.auth {
@@ -90,6 +91,17 @@ fn serves_alone(scope: &Scope<'_>, auth: &AuthObjects, target: &Target) -> bool 
     complete
         && version_of(scope, &first.reference).as_ref() == Some(&target.version)
         && said(scope).as_ref() == Some(&target.version)
+}
+
+/// A further replica of another version goes before the first one becomes this one. What could not be read may be one.
+fn yields(scope: &Scope<'_>, ordinal: i32, version: &Version, stage: &mut Stage) {
+    let reference = Ref::new(Kind::Deployment, scope.tenant.auth_deployment(ordinal));
+    match scope.observed.objects.read(&reference) {
+        Some(Fact::Absent) => {}
+        Some(Fact::Known(_)) if version_of(scope, &reference).as_ref() == Some(version) => {}
+        Some(Fact::Known(_)) | None => retire(scope, reference, stage),
+        Some(Fact::Unknown) => stage.unread.push(format!("{reference} could not be read")),
+    }
 }
 
 /// The version that the pods of a Deployment are made from.
@@ -161,7 +173,7 @@ fn judge(scope: &Scope<'_>, target: &Target, stage: &mut Stage) {
 
 /// Ready and wanted Auth pods.
 pub fn pods(scope: &Scope<'_>) -> (i64, i64) {
-    let ready = (0..2)
+    let ready = (0..REPLICAS)
         .map(|ordinal| Ref::new(Kind::Deployment, scope.tenant.auth_deployment(ordinal)))
         .filter_map(|reference| scope.observed.objects.known(&reference).map(|live| Rollout::of(live).ready))
         .sum();

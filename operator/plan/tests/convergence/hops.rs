@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crds::MaintenanceWindowSpec;
 use crds::update_status::{HopKind, HopResult, HopStage};
+use plan::Fact;
+use plan::object::{Kind, Ref};
+use plan::step::Step;
 use plan::updates::WindowFact;
 use plan::window::Schedule;
 use serde_json::{Value, json};
@@ -149,6 +152,24 @@ fn a_major_takes_a_recovery_point_and_begins_with_one_auth() {
 }
 
 #[test]
+fn a_new_major_does_not_start_beside_what_could_not_be_read_or_is_not_wanted_any_more() {
+    let mut world = at_night("17.5.2");
+    pin(&mut world, "18.1.0");
+    while stage(&world) != Some(HopStage::Auth) {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    let second = Ref::new(Kind::Deployment, world.auth_name(1));
+    let mut observed = world.observe();
+    observed.objects.live.insert(second, Fact::Unknown);
+    assert_eq!(plan::tenant(&observed).steps, []);
+    world.edit(|spec| spec.auth.replicas = 1);
+    let deleted = world.plan().steps;
+    assert!(matches!(deleted[..], [(_, Step::Delete { .. })]), "{deleted:?}");
+    until(&mut world, "18.1.0");
+}
+
+#[test]
 fn majors_come_one_after_the_other() {
     let mut world = at_night("16.4.3");
     pin(&mut world, "18.1.0");
@@ -225,6 +246,31 @@ fn a_major_that_takes_too_long_halts_and_a_newer_release_takes_its_place() {
 }
 
 #[test]
+fn an_older_release_takes_the_place_of_a_halted_one_with_proxy_first() {
+    let mut world = at_night("17.5.2");
+    pin(&mut world, "18.1.1");
+    while stage(&world) != Some(HopStage::Proxy) {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    world.broken = vec!["18.1.1".into()];
+    settle_at(&mut world);
+    world.now += chrono::TimeDelta::hours(2);
+    settle_at(&mut world);
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "HopHalted".into())));
+    assert_eq!(world.proxy_pod_version(), Some(plan::version::Version::new(18, 1, 1)));
+    pin(&mut world, "18.1.0");
+    until(&mut world, "18.1.0");
+    let status = world.tenant.status.clone().expect("a status");
+    let hops: Vec<_> =
+        status.history.iter().map(|record| (record.from.as_str(), record.to.as_str(), record.result)).collect();
+    assert_eq!(hops, [("18.1.1", "18.1.0", HopResult::Succeeded), ("17.5.2", "18.1.1", HopResult::Halted)]);
+    assert_eq!(status.auth_high_water.as_deref(), Some("18.1.1"));
+    converge(&mut world);
+    assert_silent(&mut world);
+}
+
+#[test]
 fn a_window_that_closes_in_the_middle_lets_the_hop_finish() {
     let mut world = at_night("18.1.0");
     pin(&mut world, "18.1.1");
@@ -253,6 +299,7 @@ fn a_hop_survives_a_crash_after_every_effect() {
     for (from, to) in [("18.1.0", "18.1.1"), ("17.5.2", "18.1.0")] {
         let settled = at_night(from);
         let crashes = (0..).take_while(|crash| survives(&settled, to, *crash)).count();
+        println!("counted: a hop from {from} to {to} killed at {crashes} points");
         assert!(crashes > 10, "a hop from {from} to {to} has more than {crashes} effects");
     }
 }

@@ -24,7 +24,7 @@ use super::fleet::{Fleet, Hosted, Window, running, window_fact, window_of};
 /// How often a plan may ask for further objects, as in `operator/src/tenant.rs`.
 const READINGS: usize = 4;
 /// How often agents are read: while nothing is near, while a hop runs, and directly before it begins.
-const RELAXED: TimeDelta = TimeDelta::minutes(10);
+pub const RELAXED: TimeDelta = TimeDelta::minutes(10);
 const CLOSE: TimeDelta = TimeDelta::minutes(2);
 const NOW: TimeDelta = TimeDelta::seconds(5);
 

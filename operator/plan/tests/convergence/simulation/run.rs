@@ -11,7 +11,7 @@ use plan::version::{Version, parse_reported};
 
 use super::Totals;
 use super::fleet::{Fleet, Promise, running};
-use super::operator::{Draft, Lapse, Operator};
+use super::operator::{Draft, Lapse, Operator, RELAXED};
 use super::promises::{self, Broken};
 use super::scene;
 use super::story::Story;
@@ -126,6 +126,11 @@ impl Simulation {
 
     /// Nothing is written any more, and all is as if nothing had gone wrong.
     fn rests(&mut self, goals: &[Version]) -> Result<(), Broken> {
+        // Until agents were read once more: what they run now is news.
+        self.pass(RELAXED)?;
+        for t in 0..self.fleet.hosted.len() {
+            while let Ended::Active = self.reconcile(FIRST, t)? {}
+        }
         for minutes in [1, 11, 60] {
             self.pass(TimeDelta::minutes(minutes))?;
             for t in 0..self.fleet.hosted.len() {
