@@ -117,7 +117,16 @@ impl TestBed {
         })
         .await?;
         let cloud = Cloud::open(control_plane.aws().endpoint(), control_plane.aws_root());
-        Ok(TestBed { kubelet, network, world, cloud, clock, control_plane, scale: options.scale, kills: AtomicUsize::new(0) })
+        Ok(TestBed {
+            kubelet,
+            network,
+            world,
+            cloud,
+            clock,
+            control_plane,
+            scale: options.scale,
+            kills: AtomicUsize::new(0),
+        })
     }
 
     /// Starts everything, the operator included, and returns when it leads.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use plan::Fact;
+use plan::manifest::kept::Kept;
 use plan::names::Identity;
 use plan::observed::{Observed, Source, StageName, Told};
 use plan::step::{Plan, Step};
@@ -19,7 +20,13 @@ const ROW: (StageName, Source) = (StageName::Publish, Source::Process);
 const WATCHFUL: u32 = 12;
 
 /// Draws the plan again with what Teleport says now.
-pub async fn plan_again(observed: &mut Observed, plan: Plan, identity: &Identity, context: &Context) -> Plan {
+pub async fn plan_again(
+    observed: &mut Observed,
+    kept: &mut Kept,
+    plan: Plan,
+    identity: &Identity,
+    context: &Context,
+) -> Plan {
     let now = clock::wall();
     if !context.memory.may_listen(&identity.uid, now) {
         return plan;
@@ -33,7 +40,7 @@ pub async fn plan_again(observed: &mut Observed, plan: Plan, identity: &Identity
     }
     observed.teleport.told = told.clone();
     observed.failures = context.memory.failures(&identity.uid);
-    let plan = plan::tenant(observed);
+    let plan = plan::tenant_again(observed, kept);
     if plan.listen || failure.is_some() {
         context.memory.forget_told(&identity.uid);
         return plan;

@@ -12,6 +12,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use plan::Plan;
 use plan::agents::Recall;
+use plan::manifest::kept::Kept;
 use plan::names::Identity;
 use plan::observed::{Observed, Source, StageName};
 use plan::step::Step;
@@ -104,13 +105,14 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
 
 /// Plans; a plan that needs one more fact is drawn again with it.
 async fn plan(observed: &mut Observed, context: &Context) -> Plan {
-    let mut plan = plan::tenant(observed);
+    let mut kept = Kept::default();
+    let mut plan = plan::tenant_again(observed, &mut kept);
     for _ in 0..READINGS {
         if plan.needs.is_empty() {
             break;
         }
         read_needed(observed, &plan.needs, context).await;
-        plan = plan::tenant(observed);
+        plan = plan::tenant_again(observed, &mut kept);
     }
     // A hop that is about to touch what runs: everything that the gate looks at is read once more, and nothing starts
     // while that cannot be done.
@@ -120,7 +122,7 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
             Ok(live) => {
                 context.memory.succeeded(&identity.uid, (StageName::Update, Source::Read));
                 observed.updates = live;
-                plan = plan::tenant(observed);
+                plan = plan::tenant_again(observed, &mut kept);
             }
             Err(error) => {
                 let row = (StageName::Update, Source::Read);
@@ -130,7 +132,7 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
     }
     if plan.listen {
         let identity = identity(&observed.tenant);
-        plan = listen::plan_again(observed, plan, &identity, context).await;
+        plan = listen::plan_again(observed, &mut kept, plan, &identity, context).await;
     }
     // The cloud is read again while something is done or awaited there; else its reading is good for its period.
     if plan.open == Some(StageName::Cloud) && plan.withheld.is_empty() {

@@ -138,11 +138,12 @@ impl Blocker {
                 | Hold::MajorMissing { .. }
                 | Hold::MajorUnsupported { .. }
                 | Hold::Downgrade { .. } => None,
-                Hold::Withdrawn { .. }
-                | Hold::Halted { .. }
-                | Hold::FailedHere { .. }
-                | Hold::SoakPending { .. }
-                | Hold::WavePending { .. } => Some(Check::Policy),
+                // An override is an edit of the spec, after which one more try is made in any case. With more it would
+                // be made again and again until the override ends.
+                Hold::FailedHere { .. } => None,
+                Hold::Withdrawn { .. } | Hold::Halted { .. } | Hold::SoakPending { .. } | Hold::WavePending { .. } => {
+                    Some(Check::Policy)
+                }
             },
             Blocker::AgentReportMissing { .. }
             | Blocker::AgentReportStale { .. }

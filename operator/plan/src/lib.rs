@@ -37,4 +37,4 @@ pub mod window;
 
 pub use fact::Fact;
 pub use step::Plan;
-pub use tenant::tenant;
+pub use tenant::{tenant, tenant_again};

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod bootstrap;
 pub mod config;
+pub mod kept;
 pub mod mount;
 pub mod pod;
 pub mod preflight;

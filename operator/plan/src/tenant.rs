@@ -1,5 +1,7 @@
 //! The plan of a tenant: the order of the stages, and nothing else.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use crds::published::Published;
 use crds::{ConditionType, Reason};
@@ -7,6 +9,7 @@ use kube::ResourceExt;
 
 use crate::cloud::CloudNames;
 use crate::course::{self, Versions};
+use crate::manifest::kept::Kept;
 use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, StageName};
@@ -21,6 +24,11 @@ const PAUSED: TimeDelta = TimeDelta::minutes(1);
 
 /// Plans one tenant.
 pub fn tenant(observed: &Observed) -> Plan {
+    tenant_again(observed, &mut Kept::default())
+}
+
+/// Plans a tenant of which renderings are kept from an earlier plan; it comes to the same.
+pub fn tenant_again(observed: &Observed, kept: &mut Kept) -> Plan {
     let object = &observed.tenant;
     let tenant = Identity {
         slug: object.name_any(),
@@ -51,7 +59,7 @@ pub fn tenant(observed: &Observed) -> Plan {
     };
     let cloud = CloudNames::new(installation, &tenant, &wanted.region);
     let scope = Scope { observed, wanted: &wanted, installation, tenant, cloud };
-    stages(&scope, leaving)
+    stages(&scope, leaving, kept)
 }
 
 /// A status that does not speak of this object: copied, restored, or written by somebody who wants another tenant's data.
@@ -73,7 +81,7 @@ fn misled(observed: &Observed, tenant: &Identity) -> Option<Stall> {
     })
 }
 
-fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
+fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let (running, versions) = match (course::running(scope), course::versions(scope)) {
         (Ok(running), Ok(versions)) => (running, versions),
         (Err(stall), _) | (_, Err(stall)) => return report::refused(scope.observed, stall),
@@ -92,10 +100,10 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
         version: &versions.auth,
         authorities,
     });
-    let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions));
-    let course = course::plan(scope, versions.clone(), rendered.as_ref());
-    let auth = auth::plan(scope, rendered.as_ref(), &course);
-    let proxy = proxy::plan(scope, rendered.as_ref(), &course.proxy, identity.ports.as_ref());
+    let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions, kept));
+    let course = course::plan(scope, versions.clone(), rendered.as_deref());
+    let auth = auth::plan(scope, rendered.as_deref(), &course);
+    let proxy = proxy::plan(scope, rendered.as_deref(), &course.proxy, identity.ports.as_ref());
     let agents = agents::plan(scope, &running);
     let inventory = agents::known(scope, &agents.view);
     let before = [
@@ -117,7 +125,7 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
             auth_settled: auth.is_settled(),
             proxy_settled: proxy.is_settled(),
             inputs,
-            rendered: rendered.as_ref(),
+            rendered: rendered.as_deref(),
         },
     );
 
@@ -196,11 +204,11 @@ fn stages(scope: &Scope<'_>, leaving: bool) -> Plan {
 }
 
 /// Renders Auth and Proxy, each from its version.
-fn render(inputs: &Inputs<'_>, versions: &Versions) -> Rendered {
-    let auth = Rendered::new(inputs);
+fn render(inputs: &Inputs<'_>, versions: &Versions, kept: &mut Kept) -> Arc<Rendered> {
+    let auth = kept.render(inputs);
     if versions.proxy == versions.auth {
         return auth;
     }
-    let proxy = Rendered::new(&Inputs { version: &versions.proxy, ..inputs.clone() });
-    Rendered { auth: auth.auth, proxy: proxy.proxy }
+    let proxy = kept.render(&Inputs { version: &versions.proxy, ..inputs.clone() });
+    Arc::new(Rendered { auth: auth.auth.clone(), proxy: proxy.proxy.clone() })
 }

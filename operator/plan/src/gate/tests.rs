@@ -116,7 +116,7 @@ const ROWS: [(Close, &str, bool, Option<Check>); 23] = [
         |facts| facts.holds.push(Hold::FailedHere { version: Version::new(18, 1, 0), at: now() }),
         "FailedBefore",
         true,
-        Some(Check::Policy),
+        None,
     ),
     (
         |facts| facts.inventory = Inventory::Missing { why: "it was never read".into() },

@@ -199,6 +199,42 @@ fn a_version_that_refuses_the_configuration_touches_nothing() {
 }
 
 #[test]
+fn an_override_lets_nothing_fail_again_and_again() {
+    let mut world = at_night("18.1.0");
+    world.refused = vec!["18.1.1".into()];
+    pin(&mut world, "18.1.1");
+    let until = (world.now + chrono::TimeDelta::days(1)).to_rfc3339();
+    let exemption = json!({"checks": ["Window", "Agents", "Policy"], "reason": "a test", "until": until});
+    world.edit(|spec| spec.maintenance.exemption = serde_json::from_value(exemption).expect("an override"));
+    for _ in 0..5 {
+        settle_at(&mut world);
+    }
+    let history = world.tenant.status.clone().expect("a status").history;
+    assert_eq!((history.len(), blockers(&world)), (1, vec!["FailedBefore".to_owned()]));
+}
+
+#[test]
+fn an_apply_now_that_is_given_once_more_is_used_up_by_the_hop_that_runs() {
+    let mut world = at_night("17.5.2");
+    world.now += chrono::TimeDelta::hours(4);
+    settle_at(&mut world);
+    pin(&mut world, "18.1.0");
+    let ask = |world: &mut World| {
+        let at = world.now.to_rfc3339();
+        let asked = serde_json::from_value(json!(at)).expect("a time");
+        world.edit(|spec| spec.maintenance.apply_now = Some(asked));
+    };
+    ask(&mut world);
+    while stage(&world) != Some(HopStage::RecoveryPoint) {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    ask(&mut world);
+    until(&mut world, "18.1.0");
+    assert_eq!(world.tenant.status.and_then(|status| status.applied_now), world.tenant.spec.maintenance.apply_now);
+}
+
+#[test]
 fn a_patch_that_takes_too_long_goes_back() {
     let mut world = at_night("18.1.0");
     world.broken = vec!["18.1.1".into()];
@@ -249,7 +285,8 @@ fn a_major_that_takes_too_long_halts_and_a_newer_release_takes_its_place() {
 fn an_older_release_takes_the_place_of_a_halted_one_with_proxy_first() {
     let mut world = at_night("17.5.2");
     pin(&mut world, "18.1.1");
-    while stage(&world) != Some(HopStage::Proxy) {
+    let failing = plan::version::Version::new(18, 1, 1);
+    while world.proxy_pod_version().as_ref() != Some(&failing) {
         run(&mut world, usize::MAX);
         world.tick();
     }
@@ -258,7 +295,6 @@ fn an_older_release_takes_the_place_of_a_halted_one_with_proxy_first() {
     world.now += chrono::TimeDelta::hours(2);
     settle_at(&mut world);
     assert_eq!(world.condition("Stalled"), Some(("True".into(), "HopHalted".into())));
-    assert_eq!(world.proxy_pod_version(), Some(plan::version::Version::new(18, 1, 1)));
     pin(&mut world, "18.1.0");
     until(&mut world, "18.1.0");
     let status = world.tenant.status.clone().expect("a status");

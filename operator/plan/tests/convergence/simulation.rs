@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use run::Simulation;
 
 /// Seeds of a run that nobody chose otherwise.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2000;
 /// Failures after which no more are looked for.
 const MOST: usize = 20;
 /// Seeds are independent of each other; more threads than this are not worth their memory.

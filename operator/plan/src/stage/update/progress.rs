@@ -16,7 +16,7 @@ use crate::fact::Fact;
 use crate::feed::target::Reach;
 use crate::gate::{self, Answer, Blocker};
 use crate::hop::{self, Facts, Move};
-use crate::manifest::{Inputs, Rendered, preflight};
+use crate::manifest::{self, Inputs, preflight};
 use crate::mutant::mutant;
 use crate::names::Component;
 use crate::observed::Process;
@@ -57,7 +57,12 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         proxy_settled: given.proxy_settled,
         unverified: unverified(scope, given),
     };
-    match hop::next(&facts) {
+    let next = hop::next(&facts);
+    // Whatever opens the gate for a hop that goes on is used up by it, also where it was given only after the claim.
+    if matches!(next, Move::Enter(_) | Move::Recovered(_)) {
+        outcome.applies_now = answer.as_ref().and_then(|answer| answer.applies_now.clone());
+    }
+    match next {
         Move::Wait(what) => {
             outcome.stage.waits(what);
             if update.stage == HopStage::RecoveryPoint {
@@ -188,9 +193,8 @@ fn preflight_of(scope: &Scope<'_>, given: &Given<'_>, update: &Update, stage: &m
     let target = Version::parse(&update.to).ok().filter(|_| update.stage == HopStage::Preflight);
     let (Some(version), Some(inputs)) = (target, &given.inputs) else { return preflight::Outcome::Running };
     let inputs = Inputs { version: &version, ..inputs.clone() };
-    let rendered = Rendered::new(&inputs);
-    let (auth, proxy) = (&rendered.auth.config, &rendered.proxy.config);
-    if !(stage.ensure(scope, auth) & stage.ensure(scope, proxy)) {
+    let (auth, proxy) = (manifest::auth::config(&inputs), manifest::proxy::config(&inputs));
+    if !(stage.ensure(scope, &auth) & stage.ensure(scope, &proxy)) {
         return preflight::Outcome::Running;
     }
     // Every claim has a check of its own.

@@ -14,6 +14,7 @@ use plan::clock::from_jiff;
 use plan::feed::Feed;
 use plan::feed::standing::{Attempt, Outcome, Record, Standing};
 use plan::line::{Line, Place, Waiting};
+use plan::manifest::kept::Kept;
 use plan::step::Step;
 use plan::version::Version;
 use plan::wanted::wave;
@@ -39,6 +40,8 @@ pub struct Operator {
     /// Of each tenant the versions of it and of its objects that were seen last.
     seen: Vec<(usize, usize)>,
     readings: Vec<(Option<Arc<Inventory>>, bool)>,
+    /// What it has rendered: the planner spends half of its time on that.
+    kept: Vec<Kept>,
     /// Places that this process has claimed, by uid, with the window.
     claimed: BTreeMap<String, String>,
     windows: BTreeMap<String, Arc<Window>>,
@@ -106,6 +109,7 @@ impl Operator {
             blind_until: fleet.now,
             seen: vec![(0, 0); fleet.hosted.len()],
             readings: vec![(None, true); fleet.hosted.len()],
+            kept: vec![Kept::default(); fleet.hosted.len()],
             claimed: BTreeMap::new(),
             windows: fleet.windows.clone(),
             feed: Arc::clone(&fleet.feed),
@@ -115,8 +119,9 @@ impl Operator {
     /// The process died, and the next one begins: it knows nothing, and lists everything anew.
     pub fn restart(&mut self, fleet: &Fleet) {
         let fresh = Operator::new(self.name, fleet);
+        let kept = std::mem::take(&mut self.kept);
         let seen = fleet.hosted.iter().map(|hosted| (hosted.tenants.len() - 1, hosted.objects.len() - 1)).collect();
-        *self = Operator { skew: self.skew, hangs_until: self.hangs_until, seen, ..fresh };
+        *self = Operator { skew: self.skew, hangs_until: self.hangs_until, seen, kept, ..fresh };
     }
 
     /// Observes and plans, with what fails or lags.
@@ -178,7 +183,8 @@ impl Operator {
             }
             Some(Lapse::StaleTenant | Lapse::StaleObjects | Lapse::StalePolicy | Lapse::NoLook) | None => {}
         }
-        let mut plan = plan::tenant(&observed);
+        let kept = &mut self.kept[t];
+        let mut plan = plan::tenant_again(&observed, kept);
         for _ in 0..READINGS {
             if plan.needs.is_empty() {
                 break;
@@ -187,11 +193,11 @@ impl Operator {
                 let fact = Fact::answered(objects.get(need).map(|live| (**live).clone()));
                 observed.objects.live.insert(need.clone(), fact);
             }
-            plan = plan::tenant(&observed);
+            plan = plan::tenant_again(&observed, kept);
         }
         if plan.look && lapse != Some(Lapse::NoLook) {
             look(fleet, t, &tenant, &mut observed.updates);
-            plan = plan::tenant(&observed);
+            plan = plan::tenant_again(&observed, kept);
         }
         Draft {
             resource_version,

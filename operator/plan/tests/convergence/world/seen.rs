@@ -8,6 +8,7 @@ use crds::Tenant;
 use plan::agents::{Memory, Stored};
 use plan::cloud::CloudFacts;
 use plan::feed::standing::Standing;
+use plan::manifest::kept::Kept;
 use plan::names::Component;
 use plan::object::{Kind, Ref};
 use plan::observed::{Objects, Observed, Process, Processes, Secrets, WebSecret};
@@ -166,9 +167,9 @@ impl World {
 
     /// Plans as the operator does, reading Secrets that the plan asks for.
     pub fn plan(&self) -> Plan {
-        let mut observed = self.observe();
+        let (mut observed, mut kept) = (self.observe(), Kept::default());
         for _ in 0..8 {
-            let plan = plan::tenant(&observed);
+            let plan = plan::tenant_again(&observed, &mut kept);
             if plan.needs.is_empty() && (observed.updates.live || !plan.look) {
                 return plan;
             }
