@@ -23,6 +23,8 @@ pub struct Target {
     pub also: Option<Version>,
     /// Whether its pods keep the template that they have.
     pub held: bool,
+    /// Whether nobody waits until it serves: the other one is replaced first, also where this one is broken.
+    pub yields: bool,
 }
 
 impl Target {
@@ -143,7 +145,7 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
     let Versions { auth, proxy } = versions;
     let target = |version: Version, also: Option<&str>, held| {
         let also = also.and_then(|text| Version::parse(text).ok()).filter(|also| *also != version);
-        Target { version, also, held }
+        Target { version, also, held, yields: false }
     };
     let running = update(scope).filter(|update| update.stage >= HopStage::Auth);
     if let Some(update) = running {
@@ -154,7 +156,7 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
         let auth_waits = update.stage == HopStage::RevertProxy || (first && proxy_first);
         let proxy_moves = forward && (!first || proxy_first);
         return Course {
-            auth: target(auth, also(forward), auth_waits),
+            auth: Target { yields: auth_waits, ..target(auth, also(forward), auth_waits) },
             proxy: target(proxy, also(proxy_moves), first && !proxy_first),
             alone: update.kind == HopKind::Major && !mutant!(MajorBesideOld),
             recorded: true,

@@ -17,6 +17,8 @@ pub const RECOVERY_POINT: TimeDelta = TimeDelta::minutes(30);
 /// How long an operator that has just started may take to read what the gate asks for. A hop that is given up for that
 /// would begin anew with another recovery point.
 const FIRST_LOOK: TimeDelta = TimeDelta::minutes(15);
+/// How long Proxy is waited for where it goes first and no Auth serves.
+pub const IN_VAIN: TimeDelta = TimeDelta::minutes(5);
 /// How long replacing both Auth pods may take, and the whole of what does not grow with the number of Proxy pods.
 const BASE: TimeDelta = TimeDelta::minutes(15);
 /// What each Proxy pod may take beyond its grace and its delay: pulling, starting, becoming ready.
@@ -45,6 +47,8 @@ pub struct Facts<'a> {
     pub auth_settled: bool,
     /// Whether Proxy is.
     pub proxy_settled: bool,
+    /// Whether any Auth pod is ready.
+    pub auth_serves: bool,
     /// What keeps from saying that every single process runs what it should; looked at in the stages that end a hop.
     pub unverified: Option<String>,
 }
@@ -104,6 +108,7 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !proxy_first(update)) => {
             Move::Enter(HopStage::Proxy)
         }
+        HopStage::Auth if proxy_first(update) && in_vain(facts) => Move::Enter(HopStage::Proxy),
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled && facts.unverified.is_none() => {
             Move::End(HopResult::Succeeded, String::new())
@@ -113,7 +118,7 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Proxy if proxy_first(update) => Move::Wait(format!("Auth to run {}", update.to)),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled => waits_for_each(facts),
         HopStage::Auth | HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
-        HopStage::RevertProxy if facts.proxy_settled => Move::Enter(HopStage::RevertAuth),
+        HopStage::RevertProxy if facts.proxy_settled || in_vain(facts) => Move::Enter(HopStage::RevertAuth),
         HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
         HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled && facts.unverified.is_some() => {
             waits_for_each(facts)
@@ -123,6 +128,12 @@ pub fn next(facts: &Facts<'_>) -> Move {
         }
         HopStage::RevertAuth => Move::Wait(format!("Auth to run {} again", update.from)),
     }
+}
+
+/// Whether Proxy, which goes first, cannot come up because no Auth serves. Then Auth must follow all the same. Teleport
+/// itself takes clients of the same major (teleport.md 5.1).
+fn in_vain(facts: &Facts<'_>) -> bool {
+    !facts.auth_serves && facts.now > from_jiff(facts.update.stage_since.0) + IN_VAIN
 }
 
 fn waits_for_each(facts: &Facts<'_>) -> Move {
@@ -192,6 +203,7 @@ mod tests {
             recovery: &BackupState::Available { arn: "arn".into() },
             auth_settled: true,
             proxy_settled: true,
+            auth_serves: true,
             unverified: None,
         })
     }

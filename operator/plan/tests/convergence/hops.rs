@@ -262,6 +262,49 @@ fn a_patch_that_takes_too_long_goes_back() {
 }
 
 #[test]
+fn a_patch_whose_auth_breaks_late_goes_back_too() {
+    let mut world = at_night("18.1.0");
+    pin(&mut world, "18.1.1");
+    let failing = plan::version::Version::new(18, 1, 1);
+    while world.proxy_pod_version().as_ref() != Some(&failing) {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    world.broken = vec!["18.1.1".into()];
+    settle_at(&mut world);
+    world.now += chrono::TimeDelta::hours(2);
+    for _ in 0..20 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    let status = world.tenant.status.clone().expect("a status");
+    assert_eq!(status.history.first().map(|record| record.result), Some(HopResult::RolledBack), "{:?}", status.update);
+    assert_eq!(version(&world), "18.1.0");
+}
+
+#[test]
+fn where_no_auth_serves_it_follows_a_proxy_that_cannot_come_up() {
+    let mut world = at_night("18.1.0");
+    pin(&mut world, "18.1.1");
+    let failing = plan::version::Version::new(18, 1, 1);
+    while world.proxy_pod_version().as_ref() != Some(&failing) {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    // Without Auth the old Proxy does not come up either.
+    world.broken = vec!["18.1.1".into(), "18.1.0".into()];
+    settle_at(&mut world);
+    world.now += chrono::TimeDelta::hours(2);
+    settle_at(&mut world);
+    assert_eq!(stage(&world), Some(HopStage::RevertProxy));
+    world.now += chrono::TimeDelta::minutes(6);
+    settle_at(&mut world);
+    assert_eq!(stage(&world), Some(HopStage::RevertAuth));
+    world.broken.clear();
+    until(&mut world, "18.1.0");
+}
+
+#[test]
 fn a_major_that_takes_too_long_halts_and_a_newer_release_takes_its_place() {
     let mut world = at_night("17.5.2");
     world.broken = vec!["18.1.0".into()];

@@ -20,7 +20,7 @@ use crate::manifest::{self, Inputs, preflight};
 use crate::mutant::mutant;
 use crate::names::Component;
 use crate::observed::Process;
-use crate::stage::{POLL, Scope, Stage};
+use crate::stage::{POLL, Scope, Stage, auth};
 use crate::step::Step;
 use crate::version::{Version, parse_reported};
 
@@ -55,6 +55,7 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         recovery: &recovery,
         auth_settled: given.auth_settled,
         proxy_settled: given.proxy_settled,
+        auth_serves: auth::pods(scope).0 > 0,
         unverified: unverified(scope, given),
     };
     let next = hop::next(&facts);
@@ -110,6 +111,10 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
     let last = match update.stage {
         HopStage::Preflight => Some(from_jiff(update.stage_since.0) + hop::PREFLIGHT),
         HopStage::RecoveryPoint => Some(from_jiff(update.stage_since.0) + hop::RECOVERY_POINT),
+        HopStage::RevertProxy => Some(from_jiff(update.stage_since.0) + hop::IN_VAIN),
+        HopStage::Auth if hop::proxy_first(update) => {
+            Some(from_jiff(update.stage_since.0) + hop::IN_VAIN).filter(|instant| *instant > now).or(deadline)
+        }
         _ => deadline,
     };
     if let Some(last) = last.filter(|last| *last > now) {
