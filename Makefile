@@ -63,6 +63,9 @@ aws-emulator: build ## The emulator's own tests: its access decision is the meas
 	@echo "== AWS emulator"
 	@cd e2e/aws && PYTHONDONTWRITEBYTECODE=1 "$$($(E2E) python)" -m pytest -q
 
+# The same choice of packages and features but one, so that nothing but the planner is built again.
+MUTANTS := cargo test $(TESTED) --features plan/mutants --test convergence -- --nocapture mutants::
+
 # One command for all crates: cargo would build the libraries again for each other choice of packages.
 # A backtrace of a failed scenario shows the runner alone, and pushes what failed out of sight.
 all-tests: export RUST_BACKTRACE := 0
@@ -70,12 +73,12 @@ all-tests: build
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(E2E) with-aws cargo test $(TESTED) -- --nocapture 2>&1 | tee "$$log"; \
+	echo "== faults put into the planner on purpose, each of which the simulation must notice"; \
+	$(MUTANTS) 2>&1 | tee -a "$$log"; \
 	echo "== what was counted"; grep -oh 'counted: .*' "$$log" | sed 's/^counted: /  /'
 
-# The same choice of packages and features but one, so that nothing but the planner is built again.
-mutants: build ## Faults put into the planner on purpose, each of which the simulation must notice.
-	@echo "== mutants"
-	@cargo test $(TESTED) --features plan/mutants --test convergence -- --nocapture mutants::
+mutants: prerequisites ## Only the faults put into the planner on purpose.
+	@$(MUTANTS)
 
 crds: ## Generate the CustomResourceDefinitions.
 	@cargo run --locked -q -p crds --bin crdgen

@@ -24,6 +24,6 @@ fn every_fault_in_the_planner_breaks_a_promise() {
         }
     }
     let all = Mutant::ALL.len();
-    println!("mutants: {} of {all} noticed", all - unnoticed.len());
+    println!("counted: {} of {all} faults in the planner noticed", all - unnoticed.len());
     assert!(unnoticed.is_empty(), "no promise is broken by {unnoticed:?}");
 }

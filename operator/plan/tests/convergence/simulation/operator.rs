@@ -124,6 +124,12 @@ impl Operator {
         *self = Operator { skew: self.skew, hangs_until: self.hangs_until, seen, kept, ..fresh };
     }
 
+    /// It has just seen this tenant, and of the policy, the windows and other tenants what it saw when it last acted.
+    pub fn knows_only(&mut self, fleet: &Fleet, t: usize) {
+        self.blind_until = fleet.now + TimeDelta::minutes(1);
+        self.seen[t] = (fleet.hosted[t].tenants.len() - 1, fleet.hosted[t].objects.len() - 1);
+    }
+
     /// Observes and plans, with what fails or lags.
     pub fn draw(
         &mut self,

@@ -126,10 +126,12 @@ impl Simulation {
 
     /// Nothing is written any more, and all is as if nothing had gone wrong.
     fn rests(&mut self, goals: &[Version]) -> Result<(), Broken> {
-        // Until agents were read once more: what they run now is news.
-        self.pass(RELAXED)?;
-        for t in 0..self.fleet.hosted.len() {
-            while let Ended::Active = self.reconcile(FIRST, t)? {}
+        // Until agents were read once more, since what they run now is news, and those that left are forgotten.
+        for by in [RELAXED, TimeDelta::hours(25), RELAXED] {
+            self.pass(by)?;
+            for t in 0..self.fleet.hosted.len() {
+                while let Ended::Active = self.reconcile(FIRST, t)? {}
+            }
         }
         for minutes in [1, 11, 60] {
             self.pass(TimeDelta::minutes(minutes))?;
@@ -192,7 +194,12 @@ impl Simulation {
         let mut active = false;
         for t in order {
             self.due[t] = false;
-            let ended = if self.strikes(3) { self.overlap(t)? } else { self.reconcile(FIRST, t)? };
+            // Two of them act at once most often where both want the same place.
+            let rival = self.rival(t);
+            let ended = match self.strikes(if rival.is_some() { 10 } else { 3 }) {
+                true => self.overlap(t, rival)?,
+                false => self.reconcile(FIRST, t)?,
+            };
             if let Ended::Active = ended {
                 self.due[t] = true;
                 active = true;
@@ -255,12 +262,30 @@ impl Simulation {
         strikes
     }
 
+    /// A tenant that waits for a place as this one does.
+    fn rival(&mut self, t: usize) -> Option<usize> {
+        let waits = |t: &usize| {
+            let status = self.fleet.hosted[*t].status();
+            status.next.is_some() && status.update.is_none()
+        };
+        let others: Vec<usize> = (0..self.due.len()).filter(|other| *other != t && waits(other)).collect();
+        waits(&t).then(|| self.rng.choice(others)).flatten()
+    }
+
     /// Both operators act upon the same state, one after the other.
-    fn overlap(&mut self, t: usize) -> Result<Ended, Broken> {
-        let other = if self.rng.bool() { t } else { self.rng.usize(0..self.due.len()) };
+    fn overlap(&mut self, t: usize, rival: Option<usize>) -> Result<Ended, Broken> {
+        let other = match rival {
+            Some(rival) if self.rng.bool() => rival,
+            _ if self.rng.bool() => t,
+            _ => self.rng.usize(0..self.due.len()),
+        };
         let told = format!("acts too, upon {} as it was before the other acted", self.fleet.hosted[other].name());
         self.story.tell(self.fleet.now, "second", told);
-        self.operators[SECOND].restart(&self.fleet);
+        // It has just begun, or its watches have shown it nothing of others since it last acted.
+        match self.rng.bool() {
+            true => self.operators[SECOND].restart(&self.fleet),
+            false => self.operators[SECOND].knows_only(&self.fleet, other),
+        }
         let draft = self.draw(SECOND, other);
         let hosted = &mut self.fleet.hosted[other];
         let backs_up = hosted.status().update.as_ref().is_some_and(|update| update.stage == HopStage::RecoveryPoint);
