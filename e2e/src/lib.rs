@@ -11,6 +11,7 @@ pub mod http;
 pub mod interrupt;
 pub mod kubelet;
 pub mod network;
+mod open_files;
 pub mod pki;
 pub mod process;
 pub mod remote;

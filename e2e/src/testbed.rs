@@ -17,6 +17,7 @@ use crate::control_plane::{self, ControlPlane};
 use crate::helm::{Helm, Release};
 use crate::kubelet::{self, Kubelet};
 use crate::network::Network;
+use crate::open_files;
 
 mod agents;
 mod clock;
@@ -93,6 +94,7 @@ impl TestBed {
     /// # Errors
     /// When a part does not start; what was started is stopped.
     pub async fn start(options: &Options) -> anyhow::Result<TestBed> {
+        open_files::raise();
         let control_plane = ControlPlane::start(options.control_plane.clone()).await?;
         let network = Network::start(control_plane.client(), control_plane.slot()).await;
         let world = World::new();

@@ -7,6 +7,8 @@ mod agents;
 mod hops;
 #[path = "convergence/publish.rs"]
 mod publish;
+#[path = "convergence/setbacks.rs"]
+mod setbacks;
 #[path = "convergence/simulation.rs"]
 mod simulation;
 #[path = "convergence/world.rs"]

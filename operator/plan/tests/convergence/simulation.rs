@@ -7,6 +7,8 @@
 
 #![expect(clippy::disallowed_types, reason = "the planner has no state, and its simulation has")]
 
+#[path = "simulation/acts.rs"]
+mod acts;
 #[path = "simulation/fleet.rs"]
 mod fleet;
 #[cfg(feature = "mutants")]
