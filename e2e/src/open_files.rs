@@ -1,5 +1,5 @@
-//! How many files this process may have open. A tenant has some twenty-five of them here: the listeners of its Services, of
-//! its processes, and the connections between them all are in this one process.
+//! How many files this process may have open. A tenant with a port block has some twenty-five of them here: the listeners of
+//! its Services, of its processes, and the connections between them all are in this one process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -1,4 +1,5 @@
-//! Many tenants alike in one namespace, as small as the API allows: one Auth and one Proxy each.
+//! Many tenants alike in one namespace, as small as the API allows: one Auth and one Proxy each, without a port block, whose
+//! listeners would be most of the sockets of the test bed.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,6 @@ impl Crowd {
                 "region": REGION,
                 "auth": {"replicas": 1},
                 "proxy": {"replicas": 1, "minReadySeconds": 0},
-                "network": {"portPool": "default"},
                 "maintenance": {"windowRef": {"name": window}},
                 "deletionProtection": false,
             },

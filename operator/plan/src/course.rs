@@ -1,5 +1,6 @@
 //! What each component should run now: rendered from which version, or kept as it is. Outside a hop both run what was
-//! recorded; in a hop Auth goes first, and on the way back Proxy does, so that Proxy is never newer than Auth.
+//! recorded; in a hop Auth goes first, and on the way back Proxy does, so that Proxy is never newer than an Auth that
+//! serves.
 
 use crds::Reason;
 use crds::tenant_status::{Applied, TenantStatus};

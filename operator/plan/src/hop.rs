@@ -1,5 +1,6 @@
 //! A running hop: what comes next. Until `Auth` it can be given up without a trace; from there only forward motion is
-//! planned, or, for a patch or minor that took too long, the way back: Proxy first, so that it is never newer than Auth.
+//! planned, or, for a patch or minor that took too long, the way back: Proxy first, so that it is never newer than an Auth
+//! that serves.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::update_status::{HopKind, HopResult, HopStage, Update};
@@ -47,8 +48,8 @@ pub struct Facts<'a> {
     pub auth_settled: bool,
     /// Whether Proxy is.
     pub proxy_settled: bool,
-    /// Whether any Auth pod is ready.
-    pub auth_serves: bool,
+    /// Since when no Auth has served, as far as that is known.
+    pub silent_since: Option<DateTime<Utc>>,
     /// What keeps from saying that every single process runs what it should; looked at in the stages that end a hop.
     pub unverified: Option<String>,
 }
@@ -130,10 +131,18 @@ pub fn next(facts: &Facts<'_>) -> Move {
     }
 }
 
-/// Whether Proxy, which goes first, cannot come up because no Auth serves. Then Auth must follow all the same. Teleport
-/// itself takes clients of the same major (teleport.md 5.1).
+/// Whether Proxy, which goes first, cannot come up because no Auth serves. Then Auth must follow all the same, for the
+/// while beside a Proxy that is newer: Teleport takes clients of its own major (teleport.md 5.1).
 fn in_vain(facts: &Facts<'_>) -> bool {
-    !facts.auth_serves && facts.now > from_jiff(facts.update.stage_since.0) + IN_VAIN
+    vain_from(facts).is_some_and(|from| facts.now > from)
+}
+
+/// When that will be, if no Auth serves until then.
+pub fn vain_from(facts: &Facts<'_>) -> Option<DateTime<Utc>> {
+    let waits = facts.update.stage == HopStage::RevertProxy
+        || (facts.update.stage == HopStage::Auth && proxy_first(facts.update));
+    let since = facts.silent_since.filter(|_| waits)?;
+    Some(since.max(from_jiff(facts.update.stage_since.0)) + IN_VAIN)
 }
 
 fn waits_for_each(facts: &Facts<'_>) -> Move {
@@ -203,7 +212,7 @@ mod tests {
             recovery: &BackupState::Available { arn: "arn".into() },
             auth_settled: true,
             proxy_settled: true,
-            auth_serves: true,
+            silent_since: None,
             unverified: None,
         })
     }

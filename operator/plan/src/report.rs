@@ -44,6 +44,9 @@ pub fn assemble(
             let verdict = shielded(observed, name, verdict);
             set(&mut status.conditions, observed, verdict);
         }
+        if let Some(term) = stage.term {
+            plan.wake = Some(plan.wake.map_or(term, |earliest| earliest.min(term)));
+        }
         // What a later stage waits for is none of anybody's business before the earlier ones are done.
         if open.is_some() {
             continue;

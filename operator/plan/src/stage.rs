@@ -87,6 +87,8 @@ pub struct Stage {
     pub stalled: Option<Stall>,
     /// Look again after this time at the latest.
     pub wake: Option<TimeDelta>,
+    /// Look again then also while an earlier stage is open: an edge of the window, or a term of the hop that runs.
+    pub term: Option<TimeDelta>,
     /// Objects that must be read by name before more can be said.
     pub needs: Vec<Ref>,
     /// What could not be read. Nothing is concluded from it; it keeps the stage open.

@@ -1,14 +1,16 @@
 //! Fourth stage: Auth. Its Deployments are rolled one after the other, and never while another one is not serving.
 
+use chrono::{DateTime, Utc};
 use crds::{ConditionType, Reason};
 
 use super::deployment::Rollout;
 use super::update;
 use super::{Answer, POLL, RETRY, Scope, Stage};
+use crate::clock::from_jiff;
 use crate::course::{Course, Target};
 use crate::fact::Fact;
 use crate::manifest::{AuthObjects, Rendered};
-use crate::object::{Kind, Object, Ref};
+use crate::object::{Kind, Object, Ref, foreign};
 use crate::step::Step;
 use crate::version::{KNOWN_MAJORS, Version, parse_reported};
 
@@ -102,8 +104,16 @@ fn yields(scope: &Scope<'_>, ordinal: i32, version: &Version, stage: &mut Stage)
     match scope.observed.objects.read(&reference) {
         Some(Fact::Absent) => {}
         Some(Fact::Known(_)) if version_of(scope, &reference).as_ref() == Some(version) => {}
-        Some(Fact::Known(_)) | None => retire(scope, reference, stage),
-        Some(Fact::Unknown) => stage.unread.push(format!("{reference} could not be read")),
+        Some(Fact::Known(live)) => match foreign(live, &scope.tenant.uid) {
+            // Nobody knows what it runs.
+            Some(how) => stage.stalls(Reason::NameTaken, format!("{reference} {how}: delete or rename it"), RETRY),
+            None => retire(scope, reference, stage),
+        },
+        None => retire(scope, reference, stage),
+        Some(Fact::Unknown) => {
+            stage.unread.push(format!("{reference} could not be read"));
+            stage.wakes_in(POLL);
+        }
     }
 }
 
@@ -121,7 +131,7 @@ fn retire(scope: &Scope<'_>, reference: Ref, stage: &mut Stage) {
         return;
     };
     if let Fact::Known(live) = fact
-        && crate::object::foreign(live, &scope.tenant.uid).is_none()
+        && foreign(live, &scope.tenant.uid).is_none()
     {
         if live["metadata"]["deletionTimestamp"].is_null() {
             let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
@@ -172,6 +182,20 @@ fn judge(scope: &Scope<'_>, target: &Target, stage: &mut Stage) {
             stage.wakes_in(POLL);
         }
     }
+}
+
+/// Since when no Auth has served; none while one does, and while nobody can tell.
+pub fn silent_since(scope: &Scope<'_>) -> Option<DateTime<Utc>> {
+    let mut all = (0..REPLICAS).map(|ordinal| Ref::new(Kind::Deployment, scope.tenant.auth_deployment(ordinal)));
+    let silent = all.all(|reference| match scope.observed.objects.read(&reference) {
+        Some(Fact::Absent) => true,
+        Some(Fact::Known(live)) => Rollout::of(live).ready == 0,
+        Some(Fact::Unknown) | None => false,
+    });
+    let conditions = scope.observed.tenant.status.iter().flat_map(|status| &status.conditions);
+    let name = ConditionType::AuthAvailable.to_string();
+    let told = conditions.into_iter().find(|found| found.type_ == name && found.status == "False");
+    told.filter(|_| silent).map(|found| from_jiff(found.last_transition_time.0))
 }
 
 /// Ready and wanted Auth pods.

@@ -169,7 +169,7 @@ fn verdicts(outcome: &mut Outcome, running: &Version, follows: bool) {
     }
 }
 
-/// The earliest of two moments to look again.
-fn sooner(stage: &mut Stage, delay: TimeDelta) {
-    stage.wakes_in(delay.max(TimeDelta::seconds(1)));
+/// Looks again at this moment, whatever the earlier stages wait for.
+fn look_in(stage: &mut Stage, delay: TimeDelta) {
+    stage.term = Some(delay.max(TimeDelta::seconds(1)));
 }

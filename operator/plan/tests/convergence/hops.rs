@@ -159,9 +159,22 @@ fn a_new_major_does_not_start_beside_what_could_not_be_read_or_is_not_wanted_any
         world.tick();
     }
     let second = Ref::new(Kind::Deployment, world.auth_name(1));
-    let mut observed = world.observe();
-    observed.objects.live.insert(second, Fact::Unknown);
-    assert_eq!(plan::tenant(&observed).steps, []);
+    let seen = |fact: Fact<serde_json::Value>| {
+        let mut observed = world.observe();
+        let all = world.objects.iter().map(|(reference, live)| (reference.clone(), Fact::Known((**live).clone())));
+        observed.objects.live.extend(all);
+        observed.objects.live.insert(second.clone(), fact);
+        plan::tenant(&observed)
+    };
+    let unread = seen(Fact::Unknown);
+    assert_eq!((unread.steps, unread.needs), (vec![], vec![]));
+    let mut orphan = (*world.objects[&second]).clone();
+    orphan["metadata"].as_object_mut().expect("a map").remove("ownerReferences");
+    let orphaned = seen(Fact::Known(orphan));
+    assert_eq!((orphaned.steps, orphaned.needs), (vec![], vec![]));
+    let stalled = orphaned.status.conditions.into_iter().find(|found| found.type_ == "Stalled").expect("it stalls");
+    assert_eq!(stalled.reason, "NameTaken");
+    assert!(matches!(seen(Fact::Absent).steps[..], [(_, Step::Apply(_))]), "where it is gone the first one starts");
     world.edit(|spec| spec.auth.replicas = 1);
     let deleted = world.plan().steps;
     assert!(matches!(deleted[..], [(_, Step::Delete { .. })]), "{deleted:?}");
@@ -211,6 +224,21 @@ fn a_window_that_closes_in_the_middle_lets_the_hop_finish() {
     }
     world.window = WindowFact::Missing { window: "customers/default".into() };
     until(&mut world, "18.1.1");
+}
+
+#[test]
+fn an_apply_now_that_comes_after_the_claim_carries_the_hop_over_the_end_of_the_window() {
+    let mut world = at_night("17.5.2");
+    pin(&mut world, "18.1.0");
+    run(&mut world, usize::MAX);
+    assert_eq!(stage(&world), Some(HopStage::Preflight));
+    let asked = serde_json::from_value(json!(world.now.to_rfc3339())).expect("a time");
+    world.edit(|spec| spec.maintenance.apply_now = Some(asked));
+    world.window = WindowFact::Missing { window: "customers/default".into() };
+    until(&mut world, "18.1.0");
+    let status = world.tenant.status.clone().expect("a status");
+    assert_eq!(status.history[0].skipped, [crds::maintenance::Check::Window], "history names it");
+    assert_eq!((status.history.len(), status.applied_now), (1, world.tenant.spec.maintenance.apply_now));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Hops that do not succeed: they touch nothing, go back or halt, and another release leads out.
 
 use crds::update_status::{HopResult, HopStage};
+use plan::Fact;
+use plan::object::{Kind, Ref};
 use plan::version::Version;
 use serde_json::json;
 
@@ -102,6 +104,15 @@ fn where_no_auth_serves_it_follows_a_proxy_that_cannot_come_up() {
     world.now += chrono::TimeDelta::hours(2);
     settle_at(&mut world);
     assert_eq!(stage(&world), Some(HopStage::RevertProxy));
+    let wake = world.plan().wake.expect("nothing else tells of it");
+    assert!(wake <= chrono::TimeDelta::minutes(5), "{wake}");
+    let mut observed = world.observe();
+    observed.now += chrono::TimeDelta::minutes(6);
+    for ordinal in 0..2 {
+        observed.objects.live.insert(Ref::new(Kind::Deployment, world.auth_name(ordinal)), Fact::Unknown);
+    }
+    let unread = plan::tenant(&observed).status.update.map(|update| update.stage);
+    assert_eq!(unread, Some(HopStage::RevertProxy), "what was not read may serve");
     world.now += chrono::TimeDelta::minutes(6);
     settle_at(&mut world);
     assert_eq!(stage(&world), Some(HopStage::RevertAuth));

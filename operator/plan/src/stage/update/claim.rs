@@ -5,7 +5,7 @@ use crds::update_status::{HopKind, HopStage, Update};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::next::{self, Due};
-use super::{Given, Outcome, Withheld, sooner};
+use super::{Given, Outcome, Withheld, look_in};
 use crate::availability;
 use crate::clock::to_jiff;
 use crate::course;
@@ -29,7 +29,7 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>) -> Outcome {
     };
     outcome.withheld = withheld;
     if let Some(delay) = next::wake(scope, &answer) {
-        sooner(&mut outcome.stage, delay);
+        look_in(&mut outcome.stage, delay);
     }
     if answer.is_open() {
         outcome.update = Some(claim(scope, given, &due, &answer));

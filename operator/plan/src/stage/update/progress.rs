@@ -7,7 +7,7 @@ use crds::update_status::{HopKind, HopRecord, HopResult, HopStage, Update};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::next::{self, Due};
-use super::{Given, Outcome, claim, sooner};
+use super::{Given, Outcome, claim, look_in};
 use crate::availability;
 use crate::clock::{from_jiff, to_jiff};
 use crate::cloud::backup::{self, BackupState, Source};
@@ -55,13 +55,19 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
         recovery: &recovery,
         auth_settled: given.auth_settled,
         proxy_settled: given.proxy_settled,
-        auth_serves: auth::pods(scope).0 > 0,
+        silent_since: auth::silent_since(scope),
         unverified: unverified(scope, given),
     };
-    let next = hop::next(&facts);
-    // Whatever opens the gate for a hop that goes on is used up by it, also where it was given only after the claim.
-    if matches!(next, Move::Enter(_) | Move::Recovered(_)) {
-        outcome.applies_now = answer.as_ref().and_then(|answer| answer.applies_now.clone());
+    let (next, vain_from) = (hop::next(&facts), hop::vain_from(&facts));
+    let mut told = update.clone();
+    // Until then the gate is asked. What opens it for a hop that goes on is used up and named by that hop, also where it
+    // was given only after the claim.
+    if let Some(answer) = answer.as_ref().filter(|_| update.stage < HopStage::Auth)
+        && matches!(next, Move::Enter(_) | Move::Recovered(_))
+    {
+        outcome.applies_now.clone_from(&answer.applies_now);
+        told.skipped.extend(answer.skipped.iter().filter(|check| !update.skipped.contains(check)));
+        told.skipped.sort_unstable();
     }
     match next {
         Move::Wait(what) => {
@@ -82,13 +88,13 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
             outcome.stage.polls("everything to be looked at once more");
         }
         Move::Enter(stage) => {
-            enter(scope, update, stage, &mut outcome);
+            enter(scope, &told, stage, &mut outcome);
             if stage == HopStage::Proxy && mutant!(PublishBeforeVerify) {
                 outcome.applied = settled_as(scope, given, update, HopResult::Succeeded);
             }
         }
         Move::Recovered(arn) => {
-            let entered = Update { recovery_point: Some(arn), ..update.clone() };
+            let entered = Update { recovery_point: Some(arn), ..told };
             enter(scope, &entered, HopStage::Confirm, &mut outcome);
         }
         Move::Abandon => {
@@ -111,14 +117,10 @@ pub fn plan(scope: &Scope<'_>, given: &Given<'_>, update: &Update) -> Outcome {
     let last = match update.stage {
         HopStage::Preflight => Some(from_jiff(update.stage_since.0) + hop::PREFLIGHT),
         HopStage::RecoveryPoint => Some(from_jiff(update.stage_since.0) + hop::RECOVERY_POINT),
-        HopStage::RevertProxy => Some(from_jiff(update.stage_since.0) + hop::IN_VAIN),
-        HopStage::Auth if hop::proxy_first(update) => {
-            Some(from_jiff(update.stage_since.0) + hop::IN_VAIN).filter(|instant| *instant > now).or(deadline)
-        }
         _ => deadline,
     };
-    if let Some(last) = last.filter(|last| *last > now) {
-        sooner(&mut outcome.stage, last - now);
+    if let Some(term) = last.into_iter().chain(vain_from).filter(|term| *term > now).min() {
+        look_in(&mut outcome.stage, term - now);
     }
     outcome
 }

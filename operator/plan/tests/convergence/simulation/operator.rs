@@ -40,7 +40,8 @@ pub struct Operator {
     /// Of each tenant the versions of it and of its objects that were seen last.
     seen: Vec<(usize, usize)>,
     readings: Vec<(Option<Arc<Inventory>>, bool)>,
-    /// What it has rendered: the planner spends half of its time on that.
+    /// What it has rendered, kept also over a restart: the planner spends half of its time on that, and finds it by what it
+    /// was made from.
     kept: Vec<Kept>,
     /// Places that this process has claimed, by uid, with the window.
     claimed: BTreeMap<String, String>,
@@ -204,6 +205,10 @@ impl Operator {
         if plan.look && lapse != Some(Lapse::NoLook) {
             look(fleet, t, &tenant, &mut observed.updates);
             plan = plan::tenant_again(&observed, kept);
+        }
+        // Now and then: renderings that are kept change nothing.
+        if fleet.now.timestamp() % 64 == 0 {
+            assert_eq!(plan, plan::tenant(&observed));
         }
         Draft {
             resource_version,
