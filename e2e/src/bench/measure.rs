@@ -23,6 +23,9 @@ pub struct Mark {
     used: BTreeMap<PathBuf, Used>,
 }
 
+/// The name of the operator's processes.
+const OPERATOR: &str = "tenant-operator";
+
 /// What a process has used since its start.
 #[derive(Clone, Copy, Debug)]
 struct Used {
@@ -131,13 +134,14 @@ fn used(bed: &TestBed) -> anyhow::Result<BTreeMap<PathBuf, Used>> {
         let used = cpu_of(&stat).zip(peak_of(&status)).map(|(cpu, peak)| Used { cpu, peak });
         all.extend(used.map(|used| (process, used)));
     }
+    anyhow::ensure!(!all.is_empty(), "no process of this run is called {OPERATOR}: what it uses cannot be told");
     Ok(all)
 }
 
 /// The operator's processes of a run: its pods have their files below its directory, and work there.
 fn processes(run: &Path) -> std::io::Result<Vec<PathBuf>> {
     let ours = |process: &Path| {
-        let named = fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "tenant-operator");
+        let named = fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == OPERATOR);
         named && fs::read_link(process.join("cwd")).is_ok_and(|directory| directory.starts_with(run))
     };
     let all = fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));
