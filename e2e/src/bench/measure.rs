@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::testbed::{TestBed, Write, request};
+use crate::testbed::{TestBed, Write, operator_binary, request};
 
 /// The kernel's unit of CPU time is a hundredth of a second on every Linux that can run this.
 const TICKS: u64 = 100;
@@ -22,9 +22,6 @@ pub struct Mark {
     aws: u64,
     used: BTreeMap<PathBuf, Used>,
 }
-
-/// The name of the operator's processes.
-const OPERATOR: &str = "tenant-operator";
 
 /// What a process has used since its start.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +121,7 @@ fn each_line(path: &Path, from: u64, mut tell: impl FnMut(&str)) -> anyhow::Resu
 fn used(bed: &TestBed) -> anyhow::Result<BTreeMap<PathBuf, Used>> {
     let run = bed.control_plane().run_dir().path();
     let mut all = BTreeMap::new();
-    for process in processes(run).context("cannot look for the operator's processes")? {
+    for process in processes(run, &operator_binary()?).context("cannot look for the operator's processes")? {
         // One that ends meanwhile is none any more.
         let (Ok(stat), Ok(status)) =
             (fs::read_to_string(process.join("stat")), fs::read_to_string(process.join("status")))
@@ -134,14 +131,17 @@ fn used(bed: &TestBed) -> anyhow::Result<BTreeMap<PathBuf, Used>> {
         let used = cpu_of(&stat).zip(peak_of(&status)).map(|(cpu, peak)| Used { cpu, peak });
         all.extend(used.map(|used| (process, used)));
     }
-    anyhow::ensure!(!all.is_empty(), "no process of this run is called {OPERATOR}: what it uses cannot be told");
+    anyhow::ensure!(!all.is_empty(), "the operator's processes are not found: what they use cannot be told");
     Ok(all)
 }
 
-/// The operator's processes of a run: its pods have their files below its directory, and work there.
-fn processes(run: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The operator's processes of a run: its pods have their files below its directory, and work there. Of the name of a
+/// program Linux tells the first fifteen bytes (proc(5), `comm`).
+fn processes(run: &Path, operator: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let name = operator.file_name().unwrap_or_default().as_encoded_bytes();
+    let name = &name[..name.len().min(15)];
     let ours = |process: &Path| {
-        let named = fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == OPERATOR);
+        let named = fs::read(process.join("comm")).is_ok_and(|comm| comm.trim_ascii_end() == name);
         named && fs::read_link(process.join("cwd")).is_ok_and(|directory| directory.starts_with(run))
     };
     let all = fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));

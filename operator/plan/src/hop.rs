@@ -109,7 +109,7 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Auth if facts.auth_settled && (facts.proxy_settled || !proxy_first(update)) => {
             Move::Enter(HopStage::Proxy)
         }
-        HopStage::Auth if proxy_first(update) && in_vain(facts) => Move::Enter(HopStage::Proxy),
+        HopStage::Auth if in_vain(facts) => Move::Enter(HopStage::Proxy),
         HopStage::Proxy if facts.auth_settled && facts.proxy_settled => Move::Enter(HopStage::Verify),
         HopStage::Verify if facts.auth_settled && facts.proxy_settled && facts.unverified.is_none() => {
             Move::End(HopResult::Succeeded, String::new())

@@ -38,10 +38,26 @@ pub fn at_night(version: &str) -> World {
 /// The world at a moment of its own: what ages is read anew.
 pub fn settle_at(world: &mut World) {
     world.tick();
-    for _ in 0..5 {
+    runs(world, 5);
+}
+
+/// So many runs, with some seconds after each.
+pub fn runs(world: &mut World, many: usize) {
+    for _ in 0..many {
         run(world, usize::MAX);
         world.tick();
     }
+}
+
+/// Runs until this holds.
+pub fn reach(world: &mut World, holds: impl Fn(&World) -> bool) {
+    for _ in 0..ENOUGH {
+        if holds(world) {
+            return;
+        }
+        runs(world, 1);
+    }
+    panic!("it is never reached: {:#?}", world.tenant.status)
 }
 
 fn merged(mut one: Value, other: Value) -> Value {
@@ -154,10 +170,7 @@ fn a_major_takes_a_recovery_point_and_begins_with_one_auth() {
 fn a_new_major_does_not_start_beside_what_could_not_be_read_or_is_not_wanted_any_more() {
     let mut world = at_night("17.5.2");
     pin(&mut world, "18.1.0");
-    while stage(&world) != Some(HopStage::Auth) {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    reach(&mut world, |world| stage(world) == Some(HopStage::Auth));
     let second = Ref::new(Kind::Deployment, world.auth_name(1));
     let seen = |fact: Fact<serde_json::Value>| {
         let mut observed = world.observe();
@@ -205,10 +218,7 @@ fn an_apply_now_that_is_given_once_more_is_used_up_by_the_hop_that_runs() {
         world.edit(|spec| spec.maintenance.apply_now = Some(asked));
     };
     ask(&mut world);
-    while stage(&world) != Some(HopStage::RecoveryPoint) {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    reach(&mut world, |world| stage(world) == Some(HopStage::RecoveryPoint));
     ask(&mut world);
     until(&mut world, "18.1.0");
     assert_eq!(world.tenant.status.and_then(|status| status.applied_now), world.tenant.spec.maintenance.apply_now);
@@ -218,10 +228,7 @@ fn an_apply_now_that_is_given_once_more_is_used_up_by_the_hop_that_runs() {
 fn a_window_that_closes_in_the_middle_lets_the_hop_finish() {
     let mut world = at_night("18.1.0");
     pin(&mut world, "18.1.1");
-    while stage(&world) != Some(HopStage::Auth) {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    reach(&mut world, |world| stage(world) == Some(HopStage::Auth));
     world.window = WindowFact::Missing { window: "customers/default".into() };
     until(&mut world, "18.1.1");
 }

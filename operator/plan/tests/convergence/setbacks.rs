@@ -6,7 +6,7 @@ use plan::object::{Kind, Ref};
 use plan::version::Version;
 use serde_json::json;
 
-use super::hops::{at_night, blockers, pin, settle_at, stage, until, version};
+use super::hops::{at_night, blockers, pin, reach, runs, settle_at, stage, until, version};
 use super::world::World;
 use super::{assert_silent, converge, run};
 
@@ -14,10 +14,7 @@ use super::{assert_silent, converge, run};
 fn replacing_proxy(from: &str, to: Version) -> World {
     let mut world = at_night(from);
     pin(&mut world, &to.to_string());
-    while world.proxy_pod_version().as_ref() != Some(&to) {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    reach(&mut world, |world| world.proxy_pod_version().as_ref() == Some(&to));
     world
 }
 
@@ -58,10 +55,7 @@ fn a_patch_that_takes_too_long_goes_back() {
     let mut world = at_night("18.1.0");
     world.broken = vec!["18.1.1".into()];
     pin(&mut world, "18.1.1");
-    for _ in 0..10 {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    runs(&mut world, 10);
     assert_eq!(stage(&world), Some(HopStage::Auth));
     world.now += chrono::TimeDelta::hours(1);
     let stages = {
@@ -86,10 +80,7 @@ fn a_patch_whose_auth_breaks_late_goes_back_too() {
     world.broken = vec!["18.1.1".into()];
     settle_at(&mut world);
     world.now += chrono::TimeDelta::hours(2);
-    for _ in 0..20 {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    runs(&mut world, 20);
     let status = world.tenant.status.clone().expect("a status");
     assert_eq!(status.history.first().map(|record| record.result), Some(HopResult::RolledBack), "{:?}", status.update);
     assert_eq!(version(&world), "18.1.0");
@@ -125,10 +116,7 @@ fn a_major_that_takes_too_long_halts_and_a_newer_release_takes_its_place() {
     let mut world = at_night("17.5.2");
     world.broken = vec!["18.1.0".into()];
     pin(&mut world, "18.1.0");
-    for _ in 0..15 {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    runs(&mut world, 15);
     assert_eq!(stage(&world), Some(HopStage::Auth));
     world.now += chrono::TimeDelta::hours(2);
     settle_at(&mut world);

@@ -192,12 +192,9 @@ pub fn happen(rng: &mut Rng, fleet: &mut Fleet, operators: &mut [Operator]) -> (
             let mut deployments = hosted.world.objects.keys().filter(|reference| reference.kind == Kind::Deployment);
             let Some(reference) = deployments.nth(which).cloned() else { return (None, "nothing".into()) };
             // It is made as templates are rendered now, and once more where the next rendering is that of the others.
-            let images = hosted
-                .world
-                .objects
-                .values()
+            let mut images = (hosted.world.objects.values())
                 .filter_map(|live| live["spec"]["template"]["spec"]["containers"][0]["image"].as_str());
-            hosted.edited |= !images.clone().all(|image| image.starts_with(&fleet.installation.images.community));
+            hosted.edited |= images.any(|image| !image.starts_with(&fleet.installation.images.community));
             hosted.world.objects.remove(&reference);
             hosted.world.running.remove(&reference.name);
             (Some(t), format!("somebody deletes {reference}"))
