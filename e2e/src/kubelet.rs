@@ -25,6 +25,7 @@ use crate::slot::Slot;
 pub(crate) mod addresses;
 mod backoff;
 mod container;
+mod crowd;
 mod environment;
 mod fields;
 mod health;
@@ -47,6 +48,7 @@ mod volumes;
 mod warnings;
 
 use addresses::Addresses;
+use crowd::Crowd;
 use image::Images;
 use objects::Objects;
 use pace::Pace;
@@ -103,7 +105,7 @@ struct Node {
     objects: Objects,
     addresses: Arc<Addresses>,
     warnings: Warnings,
-    probed: health::Crowd,
+    crowd: Crowd,
     logs: PathBuf,
     pods: PathBuf,
 }
@@ -128,7 +130,7 @@ impl Kubelet {
         let node = Node {
             objects: Objects::start(config.client.clone()).await,
             warnings: Warnings::new(config.client.clone()),
-            probed: health::Crowd::default(),
+            crowd: Crowd::default(),
             client: config.client,
             loopback: Loopback::of(config.slot),
             resolver: Arc::new(config.resolver),

@@ -245,9 +245,9 @@ impl Supervisor {
             });
         };
         let patience = if launch.is_paced() { 1.0 } else { pace.scale().ceil().max(1.0) };
-        let _probed = sandbox.node.probed.join();
+        let _looked_after = sandbox.node.crowd.join();
         let probes = Probes {
-            crowd: &sandbox.node.probed,
+            crowd: &sandbox.node.crowd,
             // In the range of any scale that makes sense; the cast saturates beyond.
             patience: patience as u32,
             startup: container.startup_probe.as_ref(),

@@ -2,14 +2,13 @@
 //! killed. It asks through a function, so that its rules can be tested without a container.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Probe;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::crowd::Crowd;
 use super::pace::Pace;
 
 /// Between two attempts at least: at a high pace, hundreds of containers would do nothing but answer probes.
@@ -17,37 +16,8 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(50);
 /// The shortest time for an answer, whatever the pace: the machine is not faster than a real one.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After so many good answers in a row a container is well, and is asked more rarely where many are: a thousand tenants at a
-/// high pace would have the machine do nothing else.
+/// After so many good answers in a row a container is well, and is asked more rarely where many are.
 const STEADY: u32 = 20;
-/// How much longer the period of one that is well is, for each container that is probed.
-const EACH: Duration = Duration::from_millis(4);
-
-/// The containers that one kubelet probes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Crowd(Arc<AtomicU32>);
-
-/// One of them, until it is dropped.
-#[derive(Debug)]
-pub(super) struct OfCrowd(Crowd);
-
-impl Crowd {
-    pub(super) fn join(&self) -> OfCrowd {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        OfCrowd(self.clone())
-    }
-
-    /// Between two questions to one that is well.
-    fn period(&self, own: Duration) -> Duration {
-        own.max(EACH.saturating_mul(self.0.load(Ordering::Relaxed)))
-    }
-}
-
-impl Drop for OfCrowd {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Asks one probe once.
 pub(super) type Ask<'a> = dyn Fn(&Probe) -> BoxFuture<'a, Result<(), String>> + Sync + 'a;

@@ -207,7 +207,8 @@ async fn mount(sandbox: &Sandbox, volumes: &mut Volumes, stop: &mut Stop) -> Opt
 async fn refresh(sandbox: &Sandbox, volumes: &mut Volumes, mut updates: watch::Receiver<Arc<Pod>>) -> Infallible {
     let mut known = Ok(());
     loop {
-        tokio::time::sleep(sandbox.node.pace.of(volumes::REFRESH)).await;
+        let own = sandbox.node.pace.of(volumes::REFRESH);
+        tokio::time::sleep(sandbox.node.crowd.period(own)).await;
         let pod = updates.borrow_and_update().clone();
         let outcome = volumes.settle(&sandbox.node, &pod).await;
         if let Err(why) = &outcome

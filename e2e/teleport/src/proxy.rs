@@ -32,8 +32,11 @@ const START: Duration = Duration::from_secs(8);
 const STOP: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(5);
-/// Real time: hundreds of Proxies share this machine, however fast their clock goes.
+/// Real time, for the same reason as the next.
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
+/// All Proxies together beat no more often than this many times a second: hundreds of them share this machine, however
+/// fast their clock goes.
+const BEATS_A_SECOND: f64 = 50.0;
 /// From here on a Proxy without Auth is not ready.
 const NOT_READY_SINCE: Version = Version::new(17, 3, 0);
 
@@ -182,7 +185,7 @@ async fn stay(core: &Core, link: &Link, health: &Health) {
     );
     loop {
         let pause = match health.get() {
-            Readiness::Ok => process.scaled(HEARTBEAT).max(LEAST_PAUSE),
+            Readiness::Ok => rest(process),
             _ => process.scaled(RETRY),
         };
         tokio::time::sleep(pause).await;
@@ -203,6 +206,13 @@ async fn stay(core: &Core, link: &Link, health: &Health) {
             }
         }
     }
+}
+
+/// Between two heartbeats while all is well.
+fn rest(process: &Process) -> Duration {
+    // There are about as many Proxies as Auths.
+    let crowd = process.world.serving_auths() as f64;
+    process.scaled(HEARTBEAT).max(LEAST_PAUSE).max(Duration::from_secs_f64(crowd / BEATS_A_SECOND))
 }
 
 /// Reads renewed key pairs; runs until it is dropped. A pair that is refused leaves the old one in place.

@@ -41,15 +41,6 @@ fn none() -> Probes<'static> {
     Probes { startup: None, liveness: None, readiness: None, patience: 1, crowd: &ALONE }
 }
 
-#[test]
-fn the_more_are_probed_the_more_rarely_each_that_is_well_is_asked() {
-    let (crowd, own) = (Crowd::default(), EACH * 2);
-    let joined = [crowd.join(), crowd.join(), crowd.join()];
-    assert_eq!(crowd.period(own), EACH * 3);
-    drop(joined);
-    assert_eq!(crowd.period(own), own);
-}
-
 #[tokio::test]
 async fn without_probes_a_container_is_ready_at_once() {
     let told = Mutex::new(Vec::new());
