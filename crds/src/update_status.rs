@@ -74,10 +74,11 @@ pub struct Update {
     /// `status.availability.downSeconds` as it began.
     pub down_seconds_before: i64,
     /// Until when every process must run the new version; set with the first disruptive write. Past it a patch or minor
-    /// goes back, and anything else is halted.
+    /// goes back, for which it has as long again, and anything else is halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
-    /// Since when it has been longer than a change of its kind may take, and cannot go back: a person must help.
+    /// Since when it has been longer than a change of its kind may take, and cannot go back, or not in time either: a person
+    /// must help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_at: Option<Time>,
 }

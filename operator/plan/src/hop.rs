@@ -67,7 +67,7 @@ pub enum Move {
     Recovered(String),
     /// Given up before anything was touched.
     Abandon,
-    /// It takes longer than it may, and cannot go back.
+    /// It takes longer than it may, and cannot go back, or not in time either.
     Halt,
     /// Over.
     End(HopResult, String),
@@ -120,13 +120,12 @@ pub fn next(facts: &Facts<'_>) -> Move {
         HopStage::Verify if facts.auth_settled && facts.proxy_settled => waits_for_each(facts),
         HopStage::Auth | HopStage::Proxy | HopStage::Verify => Move::Wait(format!("Proxy to run {}", update.to)),
         HopStage::RevertProxy if facts.proxy_settled || in_vain(facts) => Move::Enter(HopStage::RevertAuth),
-        HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
-        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled && facts.unverified.is_some() => {
-            waits_for_each(facts)
-        }
-        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled => {
+        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled && facts.unverified.is_none() => {
             Move::End(HopResult::RolledBack, format!("not every process ran {} in time", update.to))
         }
+        HopStage::RevertProxy | HopStage::RevertAuth if overdue(facts) => Move::Halt,
+        HopStage::RevertProxy => Move::Wait(format!("Proxy to run {} again", update.from)),
+        HopStage::RevertAuth if facts.auth_settled && facts.proxy_settled => waits_for_each(facts),
         HopStage::RevertAuth => Move::Wait(format!("Auth to run {} again", update.from)),
     }
 }
@@ -180,7 +179,8 @@ fn late(update: &Update) -> Move {
     }
 }
 
-/// Until when everything must run the new version, from the first disruptive write on.
+/// Until when everything must run the new version, from the first disruptive write on, or the old one, from the first step
+/// back on.
 pub fn deadline(now: DateTime<Utc>, proxies: i32, grace_seconds: i64, min_ready_seconds: i32) -> DateTime<Utc> {
     let each = PER_PROXY + TimeDelta::seconds(grace_seconds + i64::from(min_ready_seconds));
     now + BASE + each * proxies

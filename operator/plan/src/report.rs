@@ -6,7 +6,7 @@ use crds::tenant_status::{Phase, TenantStatus};
 use crds::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crds::update_status::Update;
+use crds::update_status::{HopStage, Update};
 
 use crate::availability;
 use crate::observed::{Failure, FailureKind, Observed, StageName};
@@ -164,9 +164,14 @@ fn halt(update: &Update) -> Stall {
         Some(arn) => format!("; its recovery point is {arn}"),
         None => String::new(),
     };
+    let Update { kind, from, to, .. } = update;
+    let what = if update.stage < HopStage::RevertProxy {
+        format!("the {kind:?} from {from} to {to} has not come through in time and cannot go back")
+    } else {
+        format!("the {kind:?} from {from} to {to} has not come through in time, nor has the way back")
+    };
     let message = format!(
-        "the {:?} from {} to {} has not come through in time and cannot go back: mend what the other conditions name, or let another release of this major take its place by spec.version or the release feed{way_back}",
-        update.kind, update.from, update.to
+        "{what}: mend what the other conditions name, or let another release of this major take its place by spec.version or the release feed{way_back}"
     );
     Stall { reason: Reason::HopHalted, message }
 }

@@ -112,6 +112,30 @@ fn where_no_auth_serves_it_follows_a_proxy_that_cannot_come_up() {
 }
 
 #[test]
+fn a_way_back_that_takes_too_long_halts_and_ends_when_it_is_mended() {
+    let mut world = replacing_proxy("18.1.0", Version::new(18, 1, 1));
+    world.broken = vec!["18.1.1".into(), "18.1.0".into()];
+    settle_at(&mut world);
+    let halted = |world: &World| world.tenant.status.as_ref()?.update.as_ref()?.halted_at.clone();
+    for expected in [HopStage::RevertProxy, HopStage::RevertAuth] {
+        assert_eq!(halted(&world), None);
+        world.now += chrono::TimeDelta::minutes(45);
+        settle_at(&mut world);
+        assert_eq!(stage(&world), Some(expected), "each way has its own time");
+    }
+    world.now += chrono::TimeDelta::minutes(45);
+    settle_at(&mut world);
+    assert!(halted(&world).is_some(), "it holds a place");
+    assert_eq!(world.condition("Stalled"), Some(("True".into(), "HopHalted".into())));
+    assert_eq!(stage(&world), Some(HopStage::RevertAuth), "what is wanted stays");
+    world.broken.clear();
+    until(&mut world, "18.1.0");
+    let status = world.tenant.status.clone().expect("a status");
+    assert_eq!(status.history[0].result, HopResult::RolledBack);
+    assert_eq!(world.condition("Stalled"), None);
+}
+
+#[test]
 fn a_major_that_takes_too_long_halts_and_a_newer_release_takes_its_place() {
     let mut world = at_night("17.5.2");
     world.broken = vec!["18.1.0".into()];

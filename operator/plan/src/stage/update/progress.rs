@@ -134,12 +134,15 @@ fn unread(given: &Given<'_>, answer: &Answer) -> bool {
     })
 }
 
-/// Enters a stage; the first disruptive one with a deadline and with what Auth is started as.
+/// Enters a stage; the first disruptive one with a deadline and with what Auth is started as, and each step back with a
+/// deadline of its own.
 fn enter(scope: &Scope<'_>, update: &Update, stage: HopStage, outcome: &mut Outcome) {
     let now = scope.observed.now;
     let mut entered = Update { stage, stage_since: Time(to_jiff(now)), ..update.clone() };
-    if stage == HopStage::Auth {
+    if stage == HopStage::Auth || stage >= HopStage::RevertProxy {
         entered.deadline = Some(Time(to_jiff(deadline(scope, now))));
+    }
+    if stage == HopStage::Auth {
         outcome.starts = Version::parse(&update.to).ok().filter(|_| !mutant!(HighWaterLate));
     }
     outcome.update = Some(entered);
