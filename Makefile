@@ -83,5 +83,5 @@ mutants: prerequisites ## Only the faults put into the planner on purpose.
 crds: ## Generate the CustomResourceDefinitions.
 	@cargo run --locked -q -p crds --bin crdgen
 
-golden: ## Accept the manifests of the examples as they are rendered now.
-	@UPDATE_EXPECT=1 cargo test --locked -q -p plan --test golden
+golden: ## Accept the manifests of the examples and the schema of the fleet policy as they are now.
+	@UPDATE_EXPECT=1 cargo test --locked -q -p plan --test golden --test schema

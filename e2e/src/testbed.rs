@@ -243,7 +243,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The operator's binary: what `TENANT_OPERATOR_BINARY` names, or the one built beside this program.
-pub(crate) fn operator_binary() -> anyhow::Result<PathBuf> {
+pub fn operator_binary() -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os("TENANT_OPERATOR_BINARY") {
         return Ok(named.into());
     }

@@ -1,6 +1,7 @@
 //! Command line and environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -29,6 +30,22 @@ fn version() -> &'static str {
 pub enum Command {
     /// Run the operator until SIGTERM.
     Run(RunArgs),
+    /// Work with a fleet policy that is not in force.
+    #[command(subcommand)]
+    Fleet(FleetCommand),
+}
+
+/// What to do with a fleet policy.
+#[derive(Debug, Subcommand)]
+pub enum FleetCommand {
+    /// Check a policy as the operator would: every fault is named with its field, and the exit code is 1 if there is one.
+    Check {
+        /// A manifest with the policy's ConfigMap, as helm template writes it; or the text of one of its keys in a file of
+        /// that key's name, installation.yaml or releases.yaml. `-` is a manifest on standard input.
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of both keys.
+    Schema,
 }
 
 /// How to run.

@@ -1,15 +1,44 @@
-//! The operator's binary: arguments, logs, and the one thing it does.
+//! The operator's binary: arguments, logs, and what it is told to do.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use operator::args::{Args, Command, LogFormat, RunArgs};
-use operator::clock;
+use operator::args::{Args, Command, FleetCommand, LogFormat, RunArgs};
+use operator::{clock, policy};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Args { command: Command::Run(args) } = Args::parse();
+    match Args::parse().command {
+        Command::Run(args) => run(args).await,
+        Command::Fleet(command) => fleet(&command),
+    }
+}
+
+fn fleet(command: &FleetCommand) -> ExitCode {
+    match command {
+        FleetCommand::Schema => {
+            println!("{:#}", plan::schema::fleet());
+            ExitCode::SUCCESS
+        }
+        FleetCommand::Check { file } => match policy::check::file(file) {
+            Ok(Ok(lines)) => {
+                lines.iter().for_each(|line| println!("{line}"));
+                ExitCode::SUCCESS
+            }
+            Ok(Err(faults)) => {
+                faults.iter().for_each(|fault| eprintln!("{fault}"));
+                ExitCode::FAILURE
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+async fn run(args: RunArgs) -> ExitCode {
     if let Err(error) = log(&args) {
         eprintln!("{error:#}");
         return ExitCode::FAILURE;

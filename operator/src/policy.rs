@@ -15,10 +15,12 @@ use plan::fleet::Installation;
 use crate::metrics::Metrics;
 use crate::serve::Health;
 
-/// Key of the installation.
-const INSTALLATION: &str = "installation.yaml";
-/// Key of the release feed.
-const RELEASES: &str = "releases.yaml";
+pub mod check;
+mod kept;
+mod text;
+
+use kept::Kept;
+use text::{INSTALLATION, RELEASES};
 
 /// The policy, shared by everything that reads it.
 #[derive(Clone)]
@@ -41,48 +43,6 @@ pub struct Change {
     pub object: ObjectReference,
     /// Why it cannot be used, if that is news.
     pub fault: Option<String>,
-}
-
-/// One key.
-struct Kept<T> {
-    /// The last good one, or why there never was one.
-    good: Result<Arc<T>, String>,
-    /// What is wrong with the text as it stands now.
-    fault: Option<String>,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Kept { good: Err("it was not read yet".to_owned()), fault: None }
-    }
-}
-
-impl<T: PartialEq> Kept<T> {
-    /// Takes what was read; answers whether anything has changed for those who ask, or what is wrong.
-    fn take(&mut self, parsed: Result<T, String>) -> Result<bool, String> {
-        match parsed {
-            Ok(new) => {
-                let mended = self.fault.take().is_some();
-                let same = self.good.as_ref().is_ok_and(|known| **known == new);
-                if !same {
-                    self.good = Ok(Arc::new(new));
-                }
-                Ok(!same || mended)
-            }
-            Err(fault) => {
-                if self.good.is_err() {
-                    self.good = Err(fault.clone());
-                }
-                self.fault = Some(fault.clone());
-                Err(fault)
-            }
-        }
-    }
-
-    /// What is wrong with the text as it stands now, while the last good one is in force.
-    fn overruled(&self) -> Option<&str> {
-        self.fault.as_deref().filter(|_| self.good.is_ok())
-    }
 }
 
 /// What became of each key.
@@ -129,22 +89,14 @@ impl Policy {
 
     /// Takes what the ConfigMap says.
     fn take(&self, config_map: Option<&ConfigMap>, name: &str) -> Taken {
-        let missing = || format!("ConfigMap {name} does not exist or is empty");
-        let data = config_map.and_then(|found| found.data.as_ref()).ok_or_else(missing);
-        let installation = data.clone().and_then(|data| match data.get(INSTALLATION) {
-            None => Err(format!("ConfigMap {name} has no key {INSTALLATION}")),
-            Some(text) => Installation::parse(text).map_err(|faults| faults.join("; ")),
-        });
-        // A whole ConfigMap that is gone is an accident, and the last good feed stays; a key that is not there is a policy
-        // without releases.
-        let feed = data.and_then(|data| match data.get(RELEASES) {
-            None => Ok(Feed::default()),
-            Some(text) => Feed::parse(text).map_err(|faults| faults.join("; ")),
-        });
+        let (installation, feed) = text::read(config_map.and_then(|found| found.data.as_ref()), name);
         let mut current = self.current.write().expect("no holder of this lock panics");
         current.loaded = true;
         let faults = (current.installation.fault.clone(), current.feed.fault.clone());
-        let taken = Taken { installation: current.installation.take(installation), feed: current.feed.take(feed) };
+        let taken = Taken {
+            installation: current.installation.take(installation.map_err(|faults| faults.join("; "))),
+            feed: current.feed.take(feed.map_err(|faults| faults.join("; "))),
+        };
         let changed = taken.installation == Ok(true) || taken.feed == Ok(true);
         if changed || faults != (current.installation.fault.clone(), current.feed.fault.clone()) {
             current.revision += 1;

@@ -1,8 +1,11 @@
 //! The chart of the operator: values that it refuses, what it renders, and that a second upgrade changes nothing.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, ensure};
+use e2e::testbed::operator_binary;
 use serde_json::{Value, json};
 
 use super::bed::{Bed, OPERATOR_NAMESPACE, root};
@@ -84,6 +87,8 @@ pub async fn check(bed: &Bed, report: &mut Report) {
     );
     report.add("the least values suffice", least(bed));
     report.add("the operator's AWS policy", policy());
+    report.add("the policy is checked before it is in force", checked_in_a_pipeline(bed, &values));
+    report.add("the schema of the policy", schema());
 
     // The strictest standard of Kubernetes: a pod that breaks it is never created.
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
@@ -122,6 +127,42 @@ fn least(bed: &Bed) -> anyhow::Result<()> {
         ensure!(!rendered.contains(absent), "renders {absent} without a value for it");
     }
     Ok(())
+}
+
+/// What helm renders passes the operator's own check, and what helm cannot see does not.
+fn checked_in_a_pipeline(bed: &Bed, values: &Value) -> anyhow::Result<()> {
+    let rendered = bed.helm_template(CHART, values)?.map_err(anyhow::Error::msg)?;
+    let good = fleet_command(&["check", "-"], &rendered)?;
+    let told = String::from_utf8(good.stdout)?;
+    ensure!(good.status.success(), "refused: {}", String::from_utf8_lossy(&good.stderr));
+    ensure!(told.contains("installation.yaml: installation") && told.contains("releases.yaml: "), "{told}");
+    let id = values["fleet"]["installation"]["id"].as_str().context("an id")?;
+    let edited = rendered.replace(&format!("id: {id}\n"), "id: Europe\n");
+    ensure!(edited != rendered, "the id is written otherwise");
+    let bad = fleet_command(&["check", "-"], &edited)?;
+    let told = String::from_utf8(bad.stderr)?;
+    ensure!(bad.status.code() == Some(1), "{:?}", bad.status);
+    ensure!(told.starts_with("ConfigMap tenant-operator-fleet, installation.yaml: id: \"Europe\" must be"), "{told}");
+    Ok(())
+}
+
+fn schema() -> anyhow::Result<()> {
+    let printed: Value = serde_json::from_slice(&fleet_command(&["schema"], "")?.stdout)?;
+    let chart = std::fs::read(root().join("charts/tenant-operator/values.schema.json"))?;
+    let chart: Value = serde_json::from_slice(&chart)?;
+    for key in ["installation", "releases"] {
+        ensure!(printed["properties"][key] == chart["definitions"][key], "{key} is another one in the chart");
+    }
+    Ok(())
+}
+
+fn fleet_command(args: &[&str], input: &str) -> anyhow::Result<Output> {
+    let mut command = Command::new(operator_binary()?);
+    command.arg("fleet").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot run the operator")?;
+    // Less than a pipe holds comes back, so that nobody waits for the other.
+    child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
+    Ok(child.wait_with_output()?)
 }
 
 /// The policy file is JSON, names only its placeholders, and can delete no data but the backups of state tables.

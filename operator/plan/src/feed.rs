@@ -6,7 +6,7 @@ mod first;
 pub mod hold;
 pub mod standing;
 pub mod target;
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,26 +1,35 @@
-//! The fleet policy: what the platform team decides for all tenants. Parsed whole or not at all; every fault is named
-//! with its field, so that one edit mends them all.
+//! The installation: what the platform team decides once about cloud, ports and images. Parsed whole or not at all; every
+//! fault is named with its field, so that one edit mends them all. `schema` shows the same rules to editors.
 
 use chrono::TimeDelta;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::duration;
+use crate::{duration, pattern};
+
+/// Pools in which nobody finds anything any more.
+const MOST_POOLS: usize = 64;
+/// As many as AWS has, about.
+const MOST_REGIONS: usize = 32;
 
 /// `installation.yaml` of the policy ConfigMap.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Installation {
     /// Prefix of every cloud name and tag; never reused. 2 to 8 lower-case letters and digits.
+    #[schemars(regex(pattern = pattern::ID))]
     pub id: String,
     /// Where the tenants' data lives.
     pub aws: Aws,
-    /// Where public ports come from.
+    /// Where public ports come from: ranges that do not overlap.
     #[serde(default)]
+    #[schemars(length(max = MOST_POOLS))]
     pub port_pools: Vec<PortPool>,
     /// Image repositories; the tag is the Teleport version.
     pub images: Images,
     /// DNS domain of the Kubernetes cluster.
     #[serde(default = "default_cluster_domain")]
+    #[schemars(regex(pattern = pattern::DNS))]
     pub cluster_domain: String,
 }
 
@@ -29,34 +38,43 @@ fn default_cluster_domain() -> String {
 }
 
 /// The AWS account.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Aws {
-    /// Account id, 12 digits.
+    /// Account id: 12 digits, in quotes, since it is not a number.
+    #[schemars(regex(pattern = pattern::ACCOUNT))]
     pub account: String,
     /// Regions in which tenants may keep their data.
+    #[schemars(length(min = 1, max = MOST_REGIONS), inner(regex(pattern = pattern::REGION)))]
     pub regions: Vec<String>,
     /// Issuer of the cluster's ServiceAccount tokens as its OIDC provider is called in IAM: without `https://`.
+    #[schemars(regex(pattern = pattern::ISSUER))]
     pub oidc_provider: String,
-    /// IAM path of the tenants' roles, such as `/tenancy/eu1/`.
+    /// IAM path of the tenants' roles, such as `/tenancy/eu1/`: it starts and ends with a slash.
+    #[schemars(regex(pattern = pattern::ROLE_PATH), length(max = 512))]
     pub role_path: String,
-    /// Permissions boundary of the tenants' roles.
+    /// ARN of the permissions boundary of the tenants' roles.
     #[serde(default)]
+    #[schemars(regex(pattern = pattern::POLICY_ARN))]
     pub boundary_arn: Option<String>,
 }
 
 /// A range of public ports, handed out in blocks of five.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PortPool {
     /// The name that tenants refer to.
+    #[schemars(regex(pattern = pattern::NAME))]
     pub name: String,
     /// First port.
+    #[schemars(range(min = 1024, max = 65531))]
     pub start: u16,
     /// Last port.
+    #[schemars(range(min = 1028, max = 65535))]
     pub end: u16,
     /// How long a block rests after its release, so that nobody reaches another tenant by an old address.
     #[serde(default = "default_quarantine")]
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     pub quarantine: String,
 }
 
@@ -72,12 +90,14 @@ impl PortPool {
 }
 
 /// Image repositories by edition.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Images {
-    /// The Enterprise build.
+    /// The Enterprise build, without a tag.
+    #[schemars(regex(pattern = pattern::REPOSITORY))]
     pub enterprise: String,
-    /// The Community build.
+    /// The Community build, without a tag.
+    #[schemars(regex(pattern = pattern::REPOSITORY))]
     pub community: String,
 }
 
@@ -105,54 +125,74 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let lower = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let Installation { id, aws, port_pools, images, cluster_domain } = self;
         require(
-            (2..=8).contains(&self.id.len())
-                && lower(&self.id)
-                && self.id.starts_with(|first: char| first.is_ascii_lowercase()),
-            format!("id: {:?} must be 2 to 8 lower-case letters and digits and start with a letter", self.id),
+            pattern::matches(pattern::ID, id),
+            format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
         );
-        let Aws { account, regions, oidc_provider, role_path, boundary_arn } = &self.aws;
+        let Aws { account, regions, oidc_provider, role_path, boundary_arn } = aws;
         require(
-            account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
+            pattern::matches(pattern::ACCOUNT, account),
             format!("aws.account: {account:?} must be the 12 digits of an AWS account id, in quotes"),
         );
-        require(!regions.is_empty(), "aws.regions: name at least one region".into());
         require(
-            !oidc_provider.is_empty() && !oidc_provider.contains("://"),
-            format!("aws.oidcProvider: {oidc_provider:?} must be the issuer without https://"),
+            (1..=MOST_REGIONS).contains(&regions.len()),
+            format!("aws.regions: name at least one region, and at most {MOST_REGIONS}"),
+        );
+        for (index, region) in regions.iter().enumerate() {
+            require(
+                pattern::matches(pattern::REGION, region),
+                format!("aws.regions[{index}]: {region:?} must be the name of an AWS region such as us-west-2"),
+            );
+        }
+        require(
+            pattern::matches(pattern::ISSUER, oidc_provider),
+            format!(
+                "aws.oidcProvider: {oidc_provider:?} must be the issuer without https://, such as \
+                 oidc.eks.us-west-2.amazonaws.com/id/EXAMPLE"
+            ),
         );
         require(
-            role_path.starts_with('/') && role_path.ends_with('/') && role_path.len() <= 512,
-            format!("aws.rolePath: {role_path:?} must start and end with '/'"),
+            pattern::matches(pattern::ROLE_PATH, role_path) && role_path.len() <= 512,
+            format!(
+                "aws.rolePath: {role_path:?} must be an IAM path that starts and ends with '/', such as /tenancy/eu1/"
+            ),
         );
         if let Some(boundary) = boundary_arn {
             require(
-                boundary.starts_with("arn:") && boundary.contains(":policy/"),
+                pattern::matches(pattern::POLICY_ARN, boundary),
                 format!("aws.boundaryArn: {boundary:?} must be the ARN of an IAM policy"),
             );
         }
-        for (field, image) in
-            [("images.enterprise", &self.images.enterprise), ("images.community", &self.images.community)]
-        {
-            let last = image.rsplit('/').next().unwrap_or_default();
+        for (field, image) in [("images.enterprise", &images.enterprise), ("images.community", &images.community)] {
             require(
-                !last.is_empty() && !last.contains([':', '@']),
-                format!("{field}: {image:?} must be a repository without tag or digest"),
+                pattern::matches(pattern::REPOSITORY, image),
+                format!("{field}: {image:?} must be an image repository without tag or digest"),
             );
         }
-        for (index, pool) in self.port_pools.iter().enumerate() {
+        require(
+            pattern::matches(pattern::DNS, cluster_domain),
+            format!("clusterDomain: {cluster_domain:?} must be a DNS domain such as cluster.local"),
+        );
+        require(port_pools.len() <= MOST_POOLS, format!("portPools: at most {MOST_POOLS} may be listed"));
+        for (index, pool) in port_pools.iter().enumerate() {
             let PortPool { name, start, end, quarantine } = pool;
             require(
                 duration::parse(quarantine).is_some(),
                 format!("portPools[{index}].quarantine: {quarantine:?} is no duration: write it as 168h"),
             );
-            require(!name.is_empty() && name.len() <= 40, format!("portPools[{index}].name: 1 to 40 characters"));
+            require(
+                pattern::matches(pattern::NAME, name),
+                format!(
+                    "portPools[{index}].name: {name:?} must be 1 to 40 lower-case letters, digits and hyphens, start with \
+                     a letter and not end with a hyphen"
+                ),
+            );
             require(
                 *start >= 1024 && u32::from(*end) >= u32::from(*start) + 4,
                 format!("portPools[{index}]: {start} to {end} must lie above 1023 and hold at least five ports"),
             );
-            for other in &self.port_pools[..index] {
+            for other in &port_pools[..index] {
                 require(other.name != *name, format!("portPools[{index}].name: {name:?} is used twice"));
                 require(
                     *end < other.start || *start > other.end,
@@ -193,6 +233,13 @@ images: {enterprise: example.com/teleport-ent-distroless, community: example.com
             ("start: 11100", "start: 80", "portPools[0]"),
             ("end: 31099", "end: 11103", "portPools[0]"),
             ("teleport-ent-distroless,", "teleport-ent-distroless:18.1.0,", "images.enterprise:"),
+            ("us-west-2", "\"us-west-2\\n\"", "aws.regions[0]:"),
+            ("oidc.example.com/id/1", "'oidc.example.com\"'", "aws.oidcProvider:"),
+            ("rolePath: /tenancy/eu1/", "rolePath: '/a\"b/'", "aws.rolePath:"),
+            ("rolePath: /tenancy/eu1/", "rolePath: /t/, boundaryArn: 'arn:aws:iam::1:role/x'", "aws.boundaryArn:"),
+            ("name: default", "name: Default", "portPools[0].name:"),
+            ("end: 31099", "end: 31099, quarantine: 7d", "portPools[0].quarantine:"),
+            ("id: eu1", "id: eu1\nclusterDomain: 'a b'", "clusterDomain:"),
             ("id: eu1", "id: eu1\nextra: 1", "extra"),
         ];
         for (good, bad, field) in cases {

@@ -4,25 +4,38 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Channel, Digests, Feed, Freeze, Release, Soak, Waves};
-use crate::duration;
 use crate::version::Version;
+use crate::{duration, pattern};
 
 /// Years of releases; a status is compared with each of them in every run.
 const MOST_RELEASES: usize = 500;
 /// More than a platform team can tell apart.
 const MOST_CHANNELS: usize = 32;
 
-#[derive(Deserialize)]
+/// `releases.yaml` of the policy ConfigMap.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct FeedText {
+pub(crate) struct FeedText {
+    /// Every version that a tenant may run. A tenant passes one major at a time: keep the newest release of each major that
+    /// some tenant must pass.
+    #[schemars(length(max = MOST_RELEASES))]
     releases: Vec<ReleaseText>,
+    /// What `spec.channel` of a Tenant may name.
+    #[schemars(extend("maxProperties" = MOST_CHANNELS, "propertyNames" = {"pattern": pattern::NAME}))]
     channels: BTreeMap<String, ChannelText>,
+    /// How a release spreads over the fleet.
     waves: WavesText,
+    /// Tenants of the fleet that may be in an update at once.
+    #[schemars(range(min = 1, max = 10_000))]
     max_concurrent_updates: usize,
+    /// No update starts anywhere until then.
     freeze: Option<FreezeText>,
+    /// A tenant that was down longer than this in a month gets only critical updates until the month ends.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     monthly_downtime_budget: String,
 }
 
@@ -39,41 +52,63 @@ impl Default for FeedText {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ReleaseText {
+    /// Three numbers, without a leading v and without a suffix.
+    #[schemars(regex(pattern = pattern::VERSION))]
     version: String,
+    /// When it was released: the soak counts from here. RFC 3339, such as 2026-10-12T00:00:00Z.
+    #[schemars(regex(pattern = pattern::INSTANT))]
     released_at: String,
+    /// Whether it mends something that cannot wait: it skips soak and waves within its major.
     #[serde(default)]
     critical: bool,
+    /// Whether it is started nowhere any more.
     #[serde(default)]
     withdrawn: bool,
+    /// Failures that ended before this instant do not count: it resumes a halted release.
     #[serde(default)]
+    #[schemars(regex(pattern = pattern::INSTANT))]
     resumed_at: Option<String>,
+    /// The images that this version must be.
     #[serde(default)]
     digests: DigestsText,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct DigestsText {
+    /// Of the Enterprise build.
+    #[schemars(regex(pattern = pattern::DIGEST))]
     enterprise: Option<String>,
+    /// Of the Community build.
+    #[schemars(regex(pattern = pattern::DIGEST))]
     community: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct ChannelText {
+    /// How old a release must be, by what it changes.
     soak: SoakText,
+    /// The highest major that it takes; absent = any.
+    #[schemars(range(min = 1))]
     max_major: Option<u64>,
 }
 
-/// The defaults are what Teleport Cloud does: patches and minors within a week, majors after about a month.
-#[derive(Deserialize)]
+// The defaults are what Teleport Cloud does: patches and minors within a week, majors after about a month.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct SoakText {
+    /// For a new patch.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     patch: String,
+    /// For a new minor.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     minor: String,
+    /// For a new major.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     major: String,
 }
 
@@ -83,11 +118,17 @@ impl Default for SoakText {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct WavesText {
+    /// The next wave (label tenancy.dev/wave) begins so long after 90 % of the one before came through.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     soak: String,
+    /// A release that failed on so many tenants is halted for all.
+    #[schemars(range(min = 1, max = 10_000))]
     halt_after_failures: usize,
+    /// The next wave begins at the latest after this.
+    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
     max_wait: String,
 }
 
@@ -97,10 +138,14 @@ impl Default for WavesText {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FreezeText {
+    /// RFC 3339, such as 2027-01-04T00:00:00Z.
+    #[schemars(regex(pattern = pattern::INSTANT))]
     until: String,
+    /// Why: everybody who waits reads it.
+    #[schemars(length(min = 1, max = 200))]
     reason: String,
 }
 
@@ -192,9 +237,7 @@ impl Check {
     fn digests(&mut self, field: &str, digests: DigestsText) -> Digests {
         let DigestsText { enterprise, community } = digests;
         for (edition, digest) in [("enterprise", &enterprise), ("community", &community)] {
-            let hex = digest.as_ref().map(|digest| digest.strip_prefix("sha256:").unwrap_or_default());
-            let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            self.that(hex.is_none_or(|hex| hex.len() == 64 && hex.bytes().all(lower)), || {
+            self.that(digest.as_ref().is_none_or(|digest| pattern::matches(pattern::DIGEST, digest)), || {
                 format!(
                     "{field}.digests.{edition}: {:?} must be sha256: and 64 lower-case hexadecimal digits",
                     digest.as_deref().unwrap_or_default()
@@ -205,19 +248,12 @@ impl Check {
     }
 
     fn channel(&mut self, name: String, channel: ChannelText) -> (String, Channel) {
-        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        self.that(
-            (1..=40).contains(&name.len())
-                && name.bytes().all(lower)
-                && name.starts_with(|first: char| first.is_ascii_lowercase())
-                && !name.ends_with('-'),
-            || {
-                format!(
-                    "channels: {name:?} must be 1 to 40 lower-case letters, digits and hyphens, start with a letter and \
-                     not end in a hyphen"
-                )
-            },
-        );
+        self.that(pattern::matches(pattern::NAME, &name), || {
+            format!(
+                "channels: {name:?} must be 1 to 40 lower-case letters, digits and hyphens, start with a letter and not \
+                 end in a hyphen"
+            )
+        });
         let ChannelText { soak: SoakText { patch, minor, major }, max_major } = channel;
         self.that(max_major != Some(0), || {
             format!("channels.{name}.maxMajor: 0 takes nothing: write the highest major, such as 18")
@@ -252,86 +288,4 @@ impl Check {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "
-releases:
-  - {version: 17.5.2, releasedAt: 2026-10-01T00:00:00Z}
-  - {version: 18.1.0, releasedAt: 2026-10-12T02:00:00+02:00, critical: true}
-channels:
-  stable: {soak: {patch: 12h}, maxMajor: 18}
-waves: {soak: 48h}
-freeze: {until: 2026-12-28T00:00:00Z, reason: holidays}
-";
-
-    #[test]
-    fn what_is_not_written_has_its_default() {
-        let feed = parse(GOOD).expect("good");
-        let release = &feed.releases[&Version::new(18, 1, 0)];
-        assert_eq!(release.released_at, "2026-10-12T00:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
-        assert!(release.critical && !release.withdrawn);
-        let stable = &feed.channels["stable"];
-        assert_eq!(stable.max_major, Some(18));
-        let hours = [stable.soak.patch, stable.soak.minor, stable.soak.major].map(|soak| soak.num_hours());
-        assert_eq!(hours, [12, 72, 720]);
-        assert_eq!(feed.waves, Waves { soak: TimeDelta::hours(48), ..Waves::default() });
-    }
-
-    #[test]
-    fn an_empty_text_is_a_feed_without_releases() {
-        for empty in ["", "\n", "# nothing yet\n", "{}", "---\n", "null\n"] {
-            assert_eq!(parse(empty), Ok(Feed::default()), "{empty:?}");
-        }
-    }
-
-    #[test]
-    fn every_fault_is_named_with_its_field() {
-        let cases = [
-            ("17.5.2", "v17.5.2", "releases[0].version:"),
-            ("17.5.2", "17.5", "releases[0].version:"),
-            ("18.1.0", "18.1.0-rc.1", "releases[1].version:"),
-            ("18.1.0", "18.1.0+build", "releases[1].version:"),
-            ("18.1.0", "17.5.2", "releases[1].version: 17.5.2 is listed twice"),
-            ("2026-10-01T00:00:00Z", "2026-10-01", "releases[0].releasedAt:"),
-            ("critical: true", "resumedAt: today", "releases[1].resumedAt:"),
-            ("critical: true", "digests: {community: 'sha256:abc'}", "releases[1].digests.community:"),
-            ("critical: true", "digests: {enterprise: abc}", "releases[1].digests.enterprise:"),
-            ("critical: true", "urgent: true", "urgent"),
-            ("  stable:", "  Stable:", "channels: \"Stable\""),
-            ("patch: 12h", "patch: 1d", "channels.stable.soak.patch:"),
-            ("patch: 12h", "minor: soon", "channels.stable.soak.minor:"),
-            ("patch: 12h", "major: 30", "channels.stable.soak.major:"),
-            ("maxMajor: 18", "maxMajor: 0", "channels.stable.maxMajor:"),
-            ("soak: 48h", "soak: never", "waves.soak:"),
-            ("soak: 48h", "haltAfterFailures: 0", "waves.haltAfterFailures:"),
-            ("soak: 48h", "maxWait: ''", "waves.maxWait:"),
-            ("2026-12-28T00:00:00Z", "Christmas", "freeze.until:"),
-            ("reason: holidays", "reason: ' '", "freeze.reason:"),
-            ("waves:", "maxConcurrentUpdates: 0\nwaves:", "maxConcurrentUpdates:"),
-            ("waves:", "monthlyDowntimeBudget: 0.1%\nwaves:", "monthlyDowntimeBudget:"),
-            ("waves:", "errorBudget: {}\nwaves:", "errorBudget"),
-        ];
-        for (good, bad, field) in cases {
-            let yaml = GOOD.replacen(good, bad, 1);
-            assert_ne!(yaml, GOOD, "{bad} replaces nothing");
-            let faults = parse(&yaml).expect_err(bad);
-            assert!(faults.iter().any(|fault| fault.contains(field)), "{bad}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let yaml = GOOD.replace("17.5.2", "next").replace("48h", "2 days").replace("holidays", "''");
-        assert_eq!(parse(&yaml).expect_err("three faults").len(), 3);
-    }
-
-    #[test]
-    fn a_feed_that_grew_beyond_use_is_refused() {
-        let list: Vec<String> = (0..=MOST_RELEASES)
-            .map(|patch| format!("{{version: 18.0.{patch}, releasedAt: 2026-10-01T00:00:00Z}}"))
-            .collect();
-        let faults = parse(&format!("releases: [{}]", list.join(", "))).expect_err("too many");
-        assert!(faults[0].contains("releases: 501 are too many"), "{faults:?}");
-    }
-}
+mod tests;

@@ -1,0 +1,67 @@
+//! What the texts of the fleet policy look like: one regular expression each, by which the policy is checked and which its
+//! JSON Schema shows to editors and to helm. `$` is the end of the text: none of them holds a line break.
+
+use regex::Regex;
+
+/// Installation id.
+pub const ID: &str = "^[a-z][a-z0-9]{1,7}$";
+/// AWS account id.
+pub const ACCOUNT: &str = "^[0-9]{12}$";
+/// AWS region.
+pub const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$";
+/// Issuer of tokens without its scheme.
+pub const ISSUER: &str = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$";
+/// IAM path.
+pub const ROLE_PATH: &str = "^/([A-Za-z0-9._+=,@-]+/)*$";
+/// ARN of an IAM policy.
+pub const POLICY_ARN: &str = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9._+=,@/-]+$";
+/// What tenants refer to: a port pool, a channel.
+pub const NAME: &str = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
+/// Duration; `duration::parse` reads it.
+pub const DURATION: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+/// Image without tag and digest.
+pub const REPOSITORY: &str = "^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+/// DNS domain.
+pub const DNS: &str = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
+/// Released version.
+pub const VERSION: &str = "^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}$";
+/// Instant of RFC 3339.
+pub const INSTANT: &str =
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+/// Image digest.
+pub const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
+
+/// Whether a text is as one of them says.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_takes_what_it_is_for_and_no_second_line() {
+        let examples = [
+            (ID, "eu1"),
+            (ACCOUNT, "123456789012"),
+            (REGION, "us-gov-west-1"),
+            (ISSUER, "oidc.eks.us-west-2.amazonaws.com/id/EXAMPLE"),
+            (ROLE_PATH, "/tenancy/eu1/"),
+            (POLICY_ARN, "arn:aws:iam::123456789012:policy/path/boundary"),
+            (NAME, "default"),
+            (DURATION, "1h30m"),
+            (REPOSITORY, "registry.example.com:5000/gravitational/teleport-ent-distroless"),
+            (DNS, "cluster.local"),
+            (VERSION, "18.1.0"),
+            (INSTANT, "2026-10-12T00:00:00Z"),
+            (DIGEST, "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+        ];
+        for (pattern, example) in examples {
+            assert!(matches(pattern, example), "{pattern}: {example}");
+            for wrong in [format!("{example}\n"), format!("{example}\" "), format!("\u{e9}{example}")] {
+                assert!(!matches(pattern, &wrong), "{pattern}: {wrong:?}");
+            }
+        }
+    }
+}
