@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
-use crds::update_status::HopStage;
+use crds::update_status::{HopKind, HopStage};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use plan::Fact;
@@ -90,15 +90,19 @@ pub fn due_since(tenant: &Tenant, now: DateTime<Utc>) -> DateTime<Utc> {
     next.and_then(|next| next.due_since.as_ref()).map_or(now, |since| from_jiff(since.0))
 }
 
-/// How soon the agents are to be read again.
+/// How soon the agents are to be read again. They hold back major updates alone: a thousand tenants that wait for their turn
+/// in a patch would otherwise be read every minute for nothing.
 pub fn pace(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> Pace {
-    let update = tenant.status.as_ref().and_then(|status| status.update.as_ref());
-    match update.map(|update| update.stage) {
-        Some(HopStage::Confirm) => return Pace::Now,
-        Some(_) => return Pace::Close,
-        None => {}
+    let status = tenant.status.as_ref();
+    if let Some(update) = status.and_then(|status| status.update.as_ref()) {
+        return match (update.kind, update.stage) {
+            (HopKind::Major, HopStage::Confirm) => Pace::Now,
+            (HopKind::Major, _) => Pace::Close,
+            (HopKind::Patch | HopKind::Minor | HopKind::Template, _) => Pace::Relaxed,
+        };
     }
-    let due = tenant.status.as_ref().is_some_and(|status| status.next.is_some());
+    let next = status.and_then(|status| status.next.as_ref());
+    let due = next.is_some_and(|next| next.kind == HopKind::Major);
     let window = context.windows.of(tenant);
     let near = window.schedule().is_some_and(|schedule| {
         schedule.open_at(now).is_some() || schedule.next_start_after(now).is_some_and(|opens| opens - now <= NEAR)
