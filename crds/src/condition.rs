@@ -70,6 +70,8 @@ pub enum Reason {
     FleetPolicyInvalid,
     /// The domain, or one above or below it, belongs to another tenant.
     DomainTaken,
+    /// No AWS account of the fleet policy has room for another tenant.
+    AccountsFull,
     /// The port pool is full.
     PoolExhausted,
     /// An object or resource of this name is not ours.

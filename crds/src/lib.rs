@@ -7,6 +7,7 @@ pub mod maintenance;
 pub mod maintenance_window;
 pub mod manifest;
 pub mod network;
+pub mod pod;
 pub mod published;
 pub mod tenant;
 pub mod tenant_status;

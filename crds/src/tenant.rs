@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::maintenance::Maintenance;
 use crate::network::Network;
+use crate::pod::{Pod, Resources};
 use crate::tenant_status::TenantStatus;
 
 /// One hosted Teleport cluster: its storage, credentials, certificate authorities, addresses and pods.
@@ -102,6 +103,9 @@ use crate::tenant_status::TenantStatus;
     validation = Rule::new("has(self.spec.version) != has(self.spec.channel)")
         .message("spec.version or spec.channel: exactly one must be set, a version to stay on or a channel of the release feed to follow")
         .field_path(".spec.version"),
+    validation = Rule::new("self.spec.size != 'XLarge' || (has(self.spec.auth.resources) && has(self.spec.auth.resources.requests) && has(self.spec.auth.resources.requests.cpu) && has(self.spec.auth.resources.requests.memory) && has(self.spec.proxy.resources) && has(self.spec.proxy.resources.requests) && has(self.spec.proxy.resources.requests.cpu) && has(self.spec.proxy.resources.requests.memory))")
+        .message("spec.size XLarge has no resources of its own: set cpu and memory in spec.auth.resources.requests and in spec.proxy.resources.requests, or choose Large")
+        .field_path(".spec.size"),
     validation = Rule::new("self.spec.edition != 'Enterprise' || has(self.spec.licenseSecretRef)")
         .message("spec.licenseSecretRef is required for edition Enterprise: name a Secret in this namespace with the key license.pem")
         .field_path(".spec.licenseSecretRef"),
@@ -155,7 +159,8 @@ pub struct TenantSpec {
     pub region: String,
 
     /// How many agents the tenant is sized for, which decides the resources of Auth and Proxy: `Small` up to 500,
-    /// `Medium` up to 3,000, `Large` up to 10,000.
+    /// `Medium` up to 3,000, `Large` up to 10,000; `XLarge` has no bound and takes its resources from `auth.resources` and
+    /// `proxy.resources`.
     #[serde(default)]
     pub size: Size,
 
@@ -225,6 +230,8 @@ pub enum Size {
     Medium,
     /// Up to 10,000 agents.
     Large,
+    /// More: `auth.resources` and `proxy.resources` say with how much.
+    XLarge,
 }
 
 /// How the inventory of agents is judged.
@@ -290,6 +297,14 @@ pub struct Auth {
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 2))]
     pub replicas: i32,
+
+    /// CPU and memory of each pod, in place of what `size` gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// Where the pods run, and what others know them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
 }
 
 fn two() -> i32 {
@@ -298,7 +313,7 @@ fn two() -> i32 {
 
 impl Default for Auth {
     fn default() -> Self {
-        Auth { replicas: two() }
+        Auth { replicas: two(), resources: None, pod: None }
     }
 }
 
@@ -322,6 +337,14 @@ pub struct Proxy {
     #[serde(default = "default_termination_grace_period_seconds")]
     #[schemars(range(min = 60, max = 7200))]
     pub termination_grace_period_seconds: i64,
+
+    /// CPU and memory of each pod, in place of what `size` gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// Where the pods run, and what others know them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
 }
 
 fn default_min_ready_seconds() -> i32 {
@@ -338,6 +361,8 @@ impl Default for Proxy {
             replicas: two(),
             min_ready_seconds: default_min_ready_seconds(),
             termination_grace_period_seconds: default_termination_grace_period_seconds(),
+            resources: None,
+            pod: None,
         }
     }
 }

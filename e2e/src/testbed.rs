@@ -54,7 +54,8 @@ pub const REGION: &str = "us-west-2";
 pub const ISSUER: &str = "kubernetes.default.svc";
 /// IAM path of the roles of tenants.
 pub const ROLE_PATH: &str = "/tenancy/eu1/";
-const OPERATOR_ROLE: &str = "tenant-operator";
+/// The operator's own role.
+pub const OPERATOR_ROLE: &str = "tenant-operator";
 /// How long helm waits for the operator's pods.
 const OPERATOR_START: Duration = Duration::from_secs(90);
 
@@ -152,11 +153,7 @@ impl TestBed {
     /// # Errors
     /// When a chart cannot be installed or the pods do not become ready.
     pub async fn install_operator(&self, values: &Value) -> anyhow::Result<()> {
-        let policy = std::fs::read_to_string(chart("tenant-operator").join("files/operator-policy.json"))
-            .context("cannot read the operator's AWS policy")?
-            .replace("${ACCOUNT}", ACCOUNT)
-            .replace("${INSTALLATION}", INSTALLATION)
-            .replace("${ROLE_PATH}", ROLE_PATH);
+        let policy = operator_policy()?;
         let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
         let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
         let helm = Helm::new(&self.control_plane)?;
@@ -175,7 +172,8 @@ impl TestBed {
             "inventoryInterval": "5s",
             "fleet": {"installation": {
                 "id": INSTALLATION,
-                "aws": {"account": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH},
+                "aws": {"accounts": [{"id": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH,
+                    "maxTenants": 10000}]},
                 "portPools": [{"name": "default", "start": 11100, "end": 31099}],
             }},
         });
@@ -235,6 +233,16 @@ impl TestBed {
 /// A chart of the working tree.
 pub fn chart(name: &str) -> PathBuf {
     root().join("charts").join(name)
+}
+
+/// The policy that the chart asks for in each AWS account.
+///
+/// # Errors
+/// When the chart does not have it.
+pub fn operator_policy() -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(chart("tenant-operator").join("files/operator-policy.json"))
+        .context("cannot read the operator's AWS policy")?;
+    Ok(text.replace("${ACCOUNT}", ACCOUNT).replace("${INSTALLATION}", INSTALLATION).replace("${ROLE_PATH}", ROLE_PATH))
 }
 
 /// The working tree.

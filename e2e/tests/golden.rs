@@ -32,6 +32,7 @@ fn kind(manifest: &Value) -> anyhow::Result<Kind> {
         "Service" => Kind::Service,
         "Deployment" => Kind::Deployment,
         "Job" => Kind::Job,
+        "PodDisruptionBudget" => Kind::PodDisruptionBudget,
         other => anyhow::bail!("a golden file holds a {other}"),
     })
 }

@@ -4,6 +4,7 @@
 //! `SCENARIOS=name,name` runs some of them only.
 
 mod tenant {
+    pub mod accounts;
     pub mod agents;
     pub mod clock;
     pub mod cloud;
@@ -11,12 +12,14 @@ mod tenant {
     pub mod crash;
     pub mod documented;
     pub mod domains;
+    pub mod drains;
     pub mod editions;
     pub mod edits;
     pub mod fleet;
     pub mod history;
     pub mod isolation;
     pub mod manifest;
+    pub mod placement;
     pub mod probes;
     pub mod ready;
     pub mod removal;
@@ -28,7 +31,8 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    agents, clock, crash, domains, editions, edits, fleet, isolation, probes, ready, removal, runner, silence, taken,
+    accounts, agents, clock, crash, domains, drains, editions, edits, fleet, isolation, placement, probes, ready,
+    removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,9 +71,11 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("a domain has one holder", &["first", "second"], domains::have_one_holder(bed)),
             scenario("versions wait, pods follow", &["edits"], edits::versions_wait_and_pods_follow(bed)),
             scenario("replicas follow", &["replicas"], edits::replicas_follow(bed)),
+            scenario("a drain takes one pod at a time", &["drained"], drains::take_one_pod(bed)),
             scenario("removal gives up the address alone", &["removal"], removal::gives_up_the_address_alone(bed)),
         ])
         .await;
+    runner.together(vec![scenario("pods are placed", &["placed"], placement::of_pods(bed))]).await;
     runner
         .together(vec![
             scenario("silence at rest", &[], silence::at_rest(bed)).within(silence::LIMIT),
@@ -78,6 +84,13 @@ async fn scenarios(runner: &mut Runner<'_>) {
         ])
         .await;
     runner.together(vec![scenario("a bad fleet policy changes nothing", &["abroad"], fleet::bad_edit(bed))]).await;
+    runner
+        .together(vec![scenario(
+            "accounts are filled in order",
+            &["roomless", "assumed"],
+            accounts::are_filled_in_order(bed),
+        )])
+        .await;
     runner
         .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
         .await;

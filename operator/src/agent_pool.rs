@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crds::agent_pool::AgentPoolStatus;
 use crds::{AgentPool, Tenant};
-use futures::FutureExt;
 use kube::api::PostParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -65,7 +64,7 @@ enum Seen {
 
 /// Looks at the Tenant; nothing before the Tenants were listed.
 async fn observe(pool: &AgentPool, context: &Context) -> Result<Option<Seen>> {
-    if context.fleet.tenants().wait_until_ready().now_or_never().is_none() {
+    if !context.fleet.is_listed() {
         return Ok(None);
     }
     let (namespace, name) = (pool.namespace().unwrap_or_default(), &pool.spec.tenant_ref.name);

@@ -84,16 +84,13 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             if !matches!(step, CloudStep::DeleteBackup { .. }) {
                 context.memory.forget_cloud(&identity.uid);
             }
-            let account = tenant
-                .status
-                .as_ref()
-                .and_then(|status| status.storage.as_ref())
-                .map(|storage| storage.account.clone());
-            let account = account.ok_or_else(|| Error::Missing {
-                attempt: step.to_string(),
-                missing: "no account is recorded".into(),
-            })?;
-            context.clouds.account(&account).await.perform(step).await?;
+            let missing = |missing: &str| Error::Missing { attempt: step.to_string(), missing: missing.to_owned() };
+            let recorded = tenant.status.as_ref().and_then(|status| status.storage.as_ref());
+            let recorded = recorded.ok_or_else(|| missing("no account is recorded"))?;
+            let installation = context.policy.current().map_err(|fault| missing(&fault))?;
+            let account = installation.account(&recorded.account);
+            let account = account.ok_or_else(|| missing("the fleet policy does not list the recorded account"))?;
+            context.clouds.account(account).await.perform(step).await?;
             if let CloudStep::DeleteBackup { arn, .. } = step {
                 context.memory.forget_backup(&identity.uid, arn);
             }

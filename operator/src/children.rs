@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -47,7 +48,8 @@ struct Listed {
     owner: Option<ObjectRef<Tenant>>,
 }
 
-const WATCHED: [Kind; 5] = [Kind::ServiceAccount, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::Job];
+const WATCHED: [Kind; 6] =
+    [Kind::ServiceAccount, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::Job, Kind::PodDisruptionBudget];
 
 /// The API of a kind.
 pub fn resource(kind: Kind) -> ApiResource {
@@ -58,6 +60,7 @@ pub fn resource(kind: Kind) -> ApiResource {
         Kind::Service => ApiResource::erase::<Service>(&()),
         Kind::Deployment => ApiResource::erase::<Deployment>(&()),
         Kind::Job => ApiResource::erase::<Job>(&()),
+        Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
     }
 }
 
@@ -75,6 +78,7 @@ impl Children {
             self.follow_kind::<Service>(client, Kind::Service).boxed(),
             self.follow_kind::<Deployment>(client, Kind::Deployment).boxed(),
             self.follow_kind::<Job>(client, Kind::Job).boxed(),
+            self.follow_kind::<PodDisruptionBudget>(client, Kind::PodDisruptionBudget).boxed(),
         ])
     }
 

@@ -10,8 +10,10 @@ use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
+use plan::fleet::Account;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::accounts::Accounts;
 use crate::children::Children;
 use crate::claims::Claims;
 use crate::cloud::{Aws, Cloud};
@@ -40,6 +42,8 @@ pub struct Context {
     pub windows: Windows,
     /// All tenants together: how releases fared, and whose turn it is.
     pub fleet: Fleet,
+    /// How full the AWS accounts are.
+    pub accounts: Accounts,
     /// Has a maintenance window looked at again.
     pub trigger_window: mpsc::UnboundedSender<ObjectRef<DeserializeGuard<MaintenanceWindow>>>,
     /// Claims, from a watch.
@@ -94,18 +98,23 @@ impl Context {
 /// AWS accounts, opened when they are first used.
 #[derive(Default)]
 pub struct Clouds {
-    accounts: Mutex<HashMap<String, Arc<dyn Cloud>>>,
+    /// By id and by the role that the operator takes there: another role is another way in.
+    accounts: Mutex<HashMap<Entrance, Arc<dyn Cloud>>>,
 }
 
+/// Account id, and the role that is taken in it.
+type Entrance = (String, Option<String>);
+
 impl Clouds {
-    /// The account with this id.
-    pub async fn account(&self, id: &str) -> Arc<dyn Cloud> {
+    /// An account of the fleet policy.
+    pub async fn account(&self, account: &Account) -> Arc<dyn Cloud> {
+        let entrance = (account.id.clone(), account.assume_role_arn.clone());
         let mut accounts = self.accounts.lock().await;
-        if let Some(known) = accounts.get(id) {
+        if let Some(known) = accounts.get(&entrance) {
             return Arc::clone(known);
         }
-        let opened: Arc<dyn Cloud> = Arc::new(Aws::new(id).await);
-        accounts.insert(id.to_owned(), Arc::clone(&opened));
+        let opened: Arc<dyn Cloud> = Arc::new(Aws::new(&account.id, account.assume_role_arn.as_deref()).await);
+        accounts.insert(entrance, Arc::clone(&opened));
         opened
     }
 }

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopResult, Next, Update};
+use futures::FutureExt as _;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -93,6 +94,11 @@ impl Fleet {
     /// The Tenants, from their controller's watch.
     pub fn tenants(&self) -> &Tenants {
         &self.tenants
+    }
+
+    /// Whether all of them were listed once.
+    pub fn is_listed(&self) -> bool {
+        self.tenants.wait_until_ready().now_or_never().is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -124,6 +124,7 @@ pub async fn keep_count(context: Arc<Context>, pulse: Pulse) {
         context.readings.retain(&uids);
         context.pools.retain(&uids);
         context.fleet.retain(&uids);
+        context.accounts.retain(&uids);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The operator: observe, plan, apply, report. The planner is the crate `plan`; this crate reads the world for it and
 //! carries its steps out.
 
+pub mod accounts;
 pub mod agent_pool;
 pub mod apply;
 pub mod args;

@@ -1,6 +1,7 @@
 //! First word of a reconcile: read everything a plan needs. Nothing is written and nothing decided; what could not be
 //! read is Unknown, and the failure is remembered for the stage it belongs to.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -75,6 +76,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
         tenant: tenant.clone(),
         installation: context.policy.current().map(|installation| rendering::of_this_build(&installation)),
+        in_accounts: in_accounts(tenant, &identity, context),
         claims: context.claims.read(),
         cloud,
         objects,
@@ -85,6 +87,12 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),
     }
+}
+
+/// How full the accounts are, for a tenant that has none yet.
+fn in_accounts(tenant: &Tenant, identity: &Identity, context: &Context) -> BTreeMap<String, u32> {
+    let recorded = tenant.status.as_ref().is_some_and(|status| status.storage.is_some());
+    if recorded { BTreeMap::new() } else { context.accounts.held(&identity.uid) }
 }
 
 /// The objects that tell whether the tenant serves; all others are read when a plan asks for them.
@@ -164,12 +172,15 @@ pub fn failed(
 async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> CloudFacts {
     let generation = tenant.metadata.generation;
     let Ok(installation) = context.policy.current() else { return CloudFacts::unknown() };
-    let names = CloudNames::new(&installation, identity, &tenant.spec.region);
     // Nothing is made before the names are recorded, and nothing looked for under others: a policy that would name other
-    // resources, or a region that it does not know, is a matter for the plan.
+    // resources, or an account or region that it does not know, is a matter for the plan.
     let recorded = tenant.status.as_ref().and_then(|status| status.storage.as_ref());
+    let Some(account) = recorded.and_then(|recorded| installation.account(&recorded.account)) else {
+        return CloudFacts::unknown();
+    };
+    let names = CloudNames::new(&installation, account, identity, &tenant.spec.region);
     let leaves = tenant.metadata.deletion_timestamp.is_some() && !tenant.spec.deletion_protection;
-    if recorded != Some(&names.recorded()) || !installation.aws.regions.contains(&names.region) || leaves {
+    if recorded != Some(&names.recorded()) || !account.regions.contains(&names.region) || leaves {
         return CloudFacts::unknown();
     }
     // How often an account is asked is no decision: a day that a test skips is none on which its resources drift.
@@ -177,7 +188,7 @@ async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: Dat
     if let Some(facts) = context.memory.cloud(&identity.uid, generation, read_at) {
         return facts;
     }
-    let account = context.clouds.account(&names.account).await;
+    let account = context.clouds.account(account).await;
     let (state_table, events_table, bucket, role) = futures::join!(
         account.table(&names.region, &names.state_table),
         account.table(&names.region, &names.events_table),

@@ -214,7 +214,7 @@ mod tests {
 
     const GOOD: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com, rolePath: /t/}
+aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com, rolePath: /t/}]}
 images: {enterprise: example.com/ent, community: example.com/oss}
 "#;
 

@@ -43,6 +43,11 @@ pub async fn report(
     if claims && !claim(tenant, identity, context, now) {
         return Err(Error::Overtaken { attempt: "claim a place among the running updates".into() });
     }
+    if let Some(storage) = status.storage.as_ref().filter(|_| before.storage.is_none())
+        && !enter_account(identity, &storage.account, context)
+    {
+        return Err(Error::Overtaken { attempt: "take a place in an AWS account".into() });
+    }
     let mut updated = tenant.clone();
     updated.metadata.managed_fields = None;
     updated.status = Some(status.clone());
@@ -86,6 +91,12 @@ pub async fn report(
 
 fn halted_at(status: &TenantStatus) -> Option<&Time> {
     status.update.as_ref().and_then(|update| update.halted_at.as_ref())
+}
+
+fn enter_account(identity: &Identity, id: &str, context: &Context) -> bool {
+    let installation = context.policy.current();
+    let account = installation.as_ref().ok().and_then(|installation| installation.account(id));
+    account.is_some_and(|account| context.accounts.enter(&identity.uid, account))
 }
 
 fn claim(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> bool {

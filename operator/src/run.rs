@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Accounts;
 use crate::args::RunArgs;
 use crate::children::Children;
 use crate::claims::Claims;
@@ -121,6 +122,7 @@ async fn work(
         fleet_config_map: args.fleet_config_map.clone(),
         windows: Windows::default(),
         fleet: Fleet::new(tenants.store()),
+        accounts: Accounts::new(tenants.store()),
         trigger_window,
         claims: Claims::default(),
         children: Children::default(),

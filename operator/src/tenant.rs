@@ -77,6 +77,11 @@ async fn tell_invalid(object: &ObjectReference, invalid: &InvalidObject, context
 async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
     let now = clock::now();
     let identity = identity(tenant);
+    // A new tenant is put where there is room, which the list of all tenants tells.
+    let recorded = tenant.status.as_ref().is_some_and(|status| status.storage.is_some());
+    if !recorded && !context.fleet.is_listed() {
+        return Ok(Action::requeue(AGAIN));
+    }
     let mut observed = observe(tenant, context, now).await;
     let plan = plan(&mut observed, context).await;
     let mut tenant = tenant.clone();

@@ -139,8 +139,12 @@ async fn backups(
     now: DateTime<Utc>,
 ) -> Fact<Vec<BackupFacts>> {
     let Ok(installation) = context.policy.current() else { return Fact::Unknown };
-    let names = CloudNames::new(&installation, identity, &tenant.spec.region);
     let status = tenant.status.as_ref();
+    let recorded = status.and_then(|status| status.storage.as_ref());
+    let Some(account) = recorded.and_then(|recorded| installation.account(&recorded.account)) else {
+        return Fact::Unknown;
+    };
+    let names = CloudNames::new(&installation, account, identity, &tenant.spec.region);
     let listed_for = match status.and_then(|status| status.update.as_ref()) {
         Some(update) if update.stage == HopStage::RecoveryPoint => None,
         Some(_) => return Fact::Unknown,
@@ -148,7 +152,7 @@ async fn backups(
             let day = backup::day(identity, now);
             let known = context.memory.backups(&identity.uid, day);
             // Only under the names that were recorded, and not for one that is still being made or that leaves.
-            let recorded = status.filter(|status| status.version.is_some()).and_then(|status| status.storage.as_ref());
+            let recorded = recorded.filter(|_| status.is_some_and(|status| status.version.is_some()));
             if recorded != Some(&names.recorded()) || tenant.metadata.deletion_timestamp.is_some() {
                 return Fact::Unknown;
             }
@@ -159,7 +163,7 @@ async fn backups(
             }
         }
     };
-    let account = context.clouds.account(&names.account).await;
+    let account = context.clouds.account(account).await;
     let row = (StageName::Update, Source::Read);
     match account.backups(&names.region, &names.state_table).await {
         Ok(found) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use aws_sdk_dynamodb::types::{AttributeValue, BackupStatus, BackupSummary, StreamSpecification};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::aws::RootCredentials;
 use crate::testbed::REGION;
@@ -80,23 +80,28 @@ impl Cloud {
                 format!("{issuer}:aud"): "sts.amazonaws.com",
             }},
         }]});
-        let created = self
-            .iam
-            .create_role()
-            .role_name(role)
-            .assume_role_policy_document(trust.to_string())
-            .send()
-            .await
-            .context("cannot create the operator's role")?;
-        self.iam
-            .put_role_policy()
-            .role_name(role)
-            .policy_name("operator")
-            .policy_document(policy)
-            .send()
-            .await
-            .context("cannot give the operator's role its policy")?;
+        self.create_role(role, &trust, policy).await
+    }
+
+    /// A role with one inline policy, `operator`. Answers its ARN.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_role(&self, role: &str, trust: &Value, policy: &str) -> anyhow::Result<String> {
+        let create = self.iam.create_role().role_name(role).assume_role_policy_document(trust.to_string());
+        let created = create.send().await.with_context(|| format!("cannot create the role {role}"))?;
+        self.put_role_policy(role, "operator", policy).await?;
         Ok(created.role().context("a role was created without being described")?.arn().to_owned())
+    }
+
+    /// Gives a role an inline policy.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn put_role_policy(&self, role: &str, name: &str, policy: &str) -> anyhow::Result<()> {
+        let put = self.iam.put_role_policy().role_name(role).policy_name(name).policy_document(policy);
+        put.send().await.with_context(|| format!("cannot give {role} its policy"))?;
+        Ok(())
     }
 
     /// Takes the policy of a bucket away.

@@ -17,6 +17,11 @@ const CHART: &str = "tenant-operator";
 /// Values that helm must refuse: what is merged into good ones, and what the refusal must say.
 fn bad_values() -> Vec<(Value, &'static str)> {
     let installation = |change: Value| json!({"fleet": {"installation": change}});
+    let account = |change: Value| {
+        let mut account = account();
+        tables::merge(&mut account, &change);
+        installation(json!({"aws": {"accounts": [account]}}))
+    };
     let releases = |change: Value| json!({"fleet": {"releases": change}});
     let release = |change: Value| {
         let mut release = json!({"version": "18.1.0", "releasedAt": "2026-10-12T00:00:00Z"});
@@ -33,14 +38,14 @@ fn bad_values() -> Vec<(Value, &'static str)> {
         (json!({"aws": {"roleArn": "tenancy-operator"}}), "/aws/roleArn"),
         (installation(json!({"regions": []})), "regions"),
         (installation(json!({"id": "EU-1"})), "/fleet/installation/id"),
-        (installation(json!({"aws": {"account": 123_456_789_012_u64}})), "/fleet/installation/aws/account"),
-        (installation(json!({"aws": {"regions": []}})), "/fleet/installation/aws/regions"),
-        (
-            installation(json!({"aws": {"oidcProvider": "https://oidc.example.com"}})),
-            "/fleet/installation/aws/oidcProvider",
-        ),
-        (installation(json!({"aws": {"rolePath": "tenancy"}})), "/fleet/installation/aws/rolePath"),
-        (installation(json!({"aws": {"boundaryArn": "boundary"}})), "/fleet/installation/aws/boundaryArn"),
+        (account(json!({"id": 123_456_789_012_u64})), "/aws/accounts/0/id"),
+        (account(json!({"regions": []})), "/aws/accounts/0/regions"),
+        (account(json!({"oidcProvider": "https://oidc.example.com"})), "/aws/accounts/0/oidcProvider"),
+        (account(json!({"rolePath": "tenancy"})), "/aws/accounts/0/rolePath"),
+        (account(json!({"boundaryArn": "boundary"})), "/aws/accounts/0/boundaryArn"),
+        (account(json!({"assumeRoleArn": "provisioner"})), "/aws/accounts/0/assumeRoleArn"),
+        (account(json!({"maxTenants": 0})), "/aws/accounts/0/maxTenants"),
+        (installation(json!({"aws": {"accounts": []}})), "/fleet/installation/aws/accounts"),
         (
             installation(json!({"images": {"community": "example.com/teleport:18"}})),
             "/fleet/installation/images/community",
@@ -73,6 +78,11 @@ fn bad_values() -> Vec<(Value, &'static str)> {
         (releases(json!({"monthlyDowntimeBudget": ""})), "/fleet/releases/monthlyDowntimeBudget"),
         (releases(json!({"freeze": {"reason": ""}})), "/fleet/releases/freeze/reason"),
     ]
+}
+
+/// The least that is said of an account.
+fn account() -> Value {
+    json!({"id": "123456789012", "regions": ["us-west-2"], "oidcProvider": "oidc.example.com/id/1", "rolePath": "/"})
 }
 
 /// Leaves the chart installed, for the checks that need what it brings.
@@ -119,7 +129,7 @@ fn refused(bed: &Bed, values: &Value, change: &Value, text: &str) -> anyhow::Res
 }
 
 fn least(bed: &Bed) -> anyhow::Result<()> {
-    let aws = json!({"account": "123456789012", "regions": ["us-west-2"], "oidcProvider": "oidc.example.com/id/1", "rolePath": "/"});
+    let aws = json!({"accounts": [account()]});
     let rendered = bed.helm_template(CHART, &json!({"fleet": {"installation": {"id": "eu1", "aws": aws}}}))?;
     let rendered = rendered.map_err(anyhow::Error::msg)?;
     ensure!(rendered.contains("- --fleet-config-map=tenant-operator-fleet"), "no argument for the policy");
@@ -242,7 +252,7 @@ async fn fleet(bed: &Bed, values: &Value) -> anyhow::Result<()> {
     let installation: Value = serde_saphyr::from_str(text)?;
     let wanted = &values["fleet"]["installation"];
     ensure!(tables::contains(&installation, wanted), "{installation} does not contain {wanted}");
-    ensure!(installation["aws"]["account"].is_string(), "the account has become a number");
+    ensure!(installation["aws"]["accounts"][0]["id"].is_string(), "the account has become a number");
     ensure!(installation["images"]["enterprise"].is_string(), "the default images are missing");
     let text = config_map["data"]["releases.yaml"].as_str().context("no key releases.yaml")?;
     let (releases, wanted) = (serde_saphyr::from_str::<Value>(text)?, &values["fleet"]["releases"]);

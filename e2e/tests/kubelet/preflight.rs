@@ -21,7 +21,7 @@ const NAMESPACE: &str = "preflight";
 const ODD: &str = "odd";
 const INSTALLATION: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}
+aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}]}
 portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: example.com/teleport-ent-distroless, community: example.com/teleport-distroless}
 "#;
@@ -73,7 +73,7 @@ fn rendered() -> Prepared {
     let wanted = Wanted::parse(&tenant).unwrap();
     let version = plan::version::Version::parse(VERSION).unwrap();
     let installation = Installation::parse(INSTALLATION).unwrap();
-    let cloud = CloudNames::new(&installation, &identity, &wanted.region);
+    let cloud = CloudNames::new(&installation, &installation.aws.accounts[0], &identity, &wanted.region);
     let authority = || Authority {
         certificate: String::new(),
         key: Sensitive(String::new()),

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use e2e::cache::Cache;
-use e2e::testbed::{INSTALLATION, REGION, TestBed};
+use e2e::testbed::{INSTALLATION, OPERATOR_ROLE, REGION, TestBed};
 use e2e::venv::{Venv, sources};
 use serde_json::Value;
 
@@ -31,13 +31,18 @@ pub async fn reading(bed: &TestBed, role_arn: &str, token: &Path, table: &str) -
 
 /// What the operator asked of the account since a moment, refusals included, in order.
 pub fn calls(bed: &TestBed, since: DateTime<Utc>) -> anyhow::Result<Vec<Value>> {
+    calls_of(bed, OPERATOR_ROLE, since)
+}
+
+/// What sessions of a role asked of it.
+pub fn calls_of(bed: &TestBed, role: &str, since: DateTime<Utc>) -> anyhow::Result<Vec<Value>> {
     let log = bed.control_plane().aws().calls();
     let text = std::fs::read_to_string(log).context("cannot read the emulator's log")?;
     let operator = |call: &Value| {
         let seconds = call["time"].as_f64().unwrap_or_default();
         let at = DateTime::from_timestamp_millis((seconds * 1000.0) as i64).unwrap_or_default();
         let principal = call["principal_arn"].as_str().unwrap_or_default();
-        at >= since && principal.contains("assumed-role/tenant-operator/")
+        at >= since && principal.contains(&format!("assumed-role/{role}/"))
     };
     // Its last line may be half written.
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(operator).collect())

@@ -30,7 +30,7 @@ pub async fn versions_wait_and_pods_follow(bed: &TestBed) -> anyhow::Result<()> 
     let (auth, proxy) = (pods("auth").await?, pods("proxy").await?);
 
     edit(bed, "edits", "edits", json!({"version": "18.2.0"})).await?;
-    let held = settled(bed, "edits").await?;
+    let held = settled(bed, "edits", "edits").await?;
     let states =
         ["UpdateDue", "UpdateBlocked"].map(|name| condition(&held, name).map(|(status, reason, _)| (status, reason)));
     let [due, blocked] = states;
@@ -41,7 +41,7 @@ pub async fn versions_wait_and_pods_follow(bed: &TestBed) -> anyhow::Result<()> 
     ensure!((pods("auth").await?, pods("proxy").await?) == (auth.clone(), proxy.clone()), "pods were replaced");
 
     edit(bed, "edits", "edits", json!({"version": "18.1.0"})).await?;
-    let back = settled(bed, "edits").await?;
+    let back = settled(bed, "edits", "edits").await?;
     for name in ["UpdateDue", "UpdateBlocked"] {
         ensure!(condition(&back, name)?.0 == "False", "{name} is {:?}", condition(&back, name)?);
     }
@@ -49,14 +49,14 @@ pub async fn versions_wait_and_pods_follow(bed: &TestBed) -> anyhow::Result<()> 
     ensure!(columns(&printed, &["NEXT", "BLOCKED"])? == ["", ""], "{printed}");
 
     edit(bed, "edits", "edits", json!({"proxy": {"terminationGracePeriodSeconds": 240}})).await?;
-    settled(bed, "edits").await?;
+    settled(bed, "edits", "edits").await?;
     ensure!(pods("auth").await? == auth, "Auth was restarted for Proxy's grace");
     let proxy_with_grace = replaced(bed, "edits", &component(&tenant_id, "proxy"), &proxy).await?;
 
     let history = History::begin(bed, "edits", "edits").await?;
     let started = chrono::Utc::now();
     edit(bed, "edits", "edits", json!({"size": "Medium"})).await?;
-    settled(bed, "edits").await?;
+    settled(bed, "edits", "edits").await?;
     replaced(bed, "edits", &component(&tenant_id, "auth"), &auth).await?;
     replaced(bed, "edits", &component(&tenant_id, "proxy"), &proxy_with_grace).await?;
     let made = async |part: &str| created(bed, "edits", &component(&tenant_id, part)).await;
@@ -83,7 +83,7 @@ pub async fn replicas_follow(bed: &TestBed) -> anyhow::Result<()> {
         (json!({"proxy": {"replicas": 3}}), "proxy", 3),
     ] {
         edit(bed, "replicas", "replicas", spec.clone()).await?;
-        let found = settled(bed, "replicas").await?;
+        let found = settled(bed, "replicas", "replicas").await?;
         wait_until(&format!("{count} pods of {part} after {spec}"), FOLLOWS, || async {
             let pods = names(bed, "replicas", &component(&tenant_id, part)).await?;
             if pods.len() == count { Ok(Some(())) } else { bail!("they are {pods:?}") }
@@ -99,10 +99,10 @@ pub async fn replicas_follow(bed: &TestBed) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the tenant of this namespace is Ready as its present spec asks.
-async fn settled(bed: &TestBed, name: &str) -> anyhow::Result<Tenant> {
+/// Waits until a tenant is Ready as its present spec asks.
+pub async fn settled(bed: &TestBed, namespace: &str, name: &str) -> anyhow::Result<Tenant> {
     wait_until(&format!("{name} to be Ready as edited"), FOLLOWS, || async {
-        let tenant = bed.tenants(name).get(name).await?;
+        let tenant = bed.tenants(namespace).get(name).await?;
         let (status, reason, message) = condition(&tenant, "Ready")?;
         let seen = tenant.status.as_ref().and_then(|status| status.observed_generation);
         if status == "True" && seen == tenant.metadata.generation {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use e2e::testbed::{NAMESPACE, TestBed, wait_until};
+use e2e::testbed::{NAMESPACE, REGION, TestBed, wait_until};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -21,25 +21,32 @@ const METRIC: &str = "tenant_operator_policy_valid";
 
 /// Breaks it and mends it; then a tenant asks for a region that it does not have, until it has.
 pub async fn bad_edit(bed: &TestBed) -> anyhow::Result<()> {
-    let found = cluster::object(bed, NAMESPACE, "configmap", CONFIG_MAP).await?.context("there is no fleet policy")?;
-    let good = found["data"][KEY].as_str().context("the fleet policy is empty")?;
-    let outcome = edits(bed, good).await;
+    let good = text(bed).await?;
+    let outcome = edits(bed, &good).await;
     // The scenarios that follow stand on it.
-    write(bed, good).await?;
+    write(bed, &good).await?;
     outcome
+}
+
+/// The installation as it is written now.
+pub async fn text(bed: &TestBed) -> anyhow::Result<String> {
+    let found = cluster::object(bed, NAMESPACE, "configmap", CONFIG_MAP).await?.context("there is no fleet policy")?;
+    Ok(found["data"][KEY].as_str().context("the fleet policy is empty")?.to_owned())
+}
+
+/// The same with other accounts.
+pub fn with_accounts(text: &str, change: impl Fn(&mut Vec<Value>)) -> anyhow::Result<String> {
+    let mut policy: Value = serde_saphyr::from_str(text).context("the policy is YAML")?;
+    change(policy["aws"]["accounts"].as_array_mut().context("the policy has accounts")?);
+    // JSON is YAML.
+    Ok(policy.to_string())
 }
 
 async fn edits(bed: &TestBed, good: &str) -> anyhow::Result<()> {
     let before = ready(bed).await?;
     write(bed, &good.replacen("id: eu1", "id: [", 1)).await?;
     says(bed, 0.0).await?;
-    // A run of every tenant begins as the edit is seen; a later one of them is waited for, so that all had theirs.
-    let runs = runs(bed).await?;
-    wait_until("tenants to be looked at again", RUN_AGAIN, || async {
-        let now = self::runs(bed).await?;
-        Ok((now >= runs + before.len() as f64).then_some(()))
-    })
-    .await?;
+    looked_at_again(bed, before.len()).await?;
     ensure!(ready(bed).await? == before, "tenants are no longer Ready under a bad policy");
     stale(bed, before.len()).await?;
     let told = faults(bed).await?;
@@ -56,14 +63,24 @@ async fn edits(bed: &TestBed, good: &str) -> anyhow::Result<()> {
     for part in ["spec.region", ABROAD, "us-west-2", "add the region to the policy"] {
         ensure!(message.contains(part), "the remedy does not name {part:?}: {message}");
     }
-    let wider = good.replacen("- us-west-2", &format!("- us-west-2\n  - {ABROAD}"), 1);
-    ensure!(wider != good, "the policy is written otherwise: {good}");
+    let wider = with_accounts(good, |accounts| accounts[0]["regions"] = json!([REGION, ABROAD]))?;
     write(bed, &wider).await?;
     bed.await_condition("abroad", "abroad", "Ready", "True", READY).await?;
     bed.kubectl(["-n", "abroad", "delete", "tenant", "abroad", "--timeout=60s"]).await.map(drop)
 }
 
-async fn write(bed: &TestBed, text: &str) -> anyhow::Result<()> {
+/// A run of every tenant begins as an edit is seen; a later one of each is waited for, so that all had theirs.
+pub async fn looked_at_again(bed: &TestBed, tenants: usize) -> anyhow::Result<()> {
+    let before = runs(bed).await?;
+    wait_until("tenants to be looked at again", RUN_AGAIN, || async {
+        let now = runs(bed).await?;
+        Ok((now >= before + tenants as f64).then_some(()))
+    })
+    .await
+}
+
+/// Writes the installation.
+pub async fn write(bed: &TestBed, text: &str) -> anyhow::Result<()> {
     let patch = json!({"data": {KEY: text}}).to_string();
     bed.kubectl(["-n", NAMESPACE, "patch", "configmap", CONFIG_MAP, "--type=merge", "-p", &patch]).await.map(drop)
 }
@@ -108,7 +125,7 @@ pub async fn runs(bed: &TestBed) -> anyhow::Result<f64> {
 }
 
 /// The tenants that are Ready.
-async fn ready(bed: &TestBed) -> anyhow::Result<Vec<String>> {
+pub async fn ready(bed: &TestBed) -> anyhow::Result<Vec<String>> {
     let tenants = Api::<crds::Tenant>::all(bed.client()).list(&ListParams::default()).await?;
     let ready = tenants.iter().filter(|tenant| condition(tenant, "Ready").is_ok_and(|(status, ..)| status == "True"));
     Ok(ready.map(ResourceExt::name_any).collect())

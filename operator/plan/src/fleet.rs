@@ -5,15 +5,18 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::pod_defaults::{self, PodDefaults};
 use crate::{duration, pattern};
 
 /// Pools in which nobody finds anything any more.
 const MOST_POOLS: usize = 64;
 /// As many as AWS has, about.
 const MOST_REGIONS: usize = 32;
+/// A hundred thousand tenants at the default quotas.
+const MOST_ACCOUNTS: usize = 100;
 
 /// `installation.yaml` of the policy ConfigMap.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Installation {
     /// Prefix of every cloud name and tag; never reused. 2 to 8 lower-case letters and digits.
@@ -31,22 +34,39 @@ pub struct Installation {
     #[serde(default = "default_cluster_domain")]
     #[schemars(regex(pattern = pattern::DNS))]
     pub cluster_domain: String,
+    /// What stands beneath `spec.auth.pod` and `spec.proxy.pod` of every tenant.
+    #[serde(default)]
+    pub pod: PodDefaults,
 }
 
 fn default_cluster_domain() -> String {
     "cluster.local".to_owned()
 }
 
-/// The AWS account.
+/// AWS.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Aws {
+    /// The accounts: a new tenant goes into the first one that has its region and room. It never leaves it, so an account
+    /// with tenants stays listed.
+    #[schemars(length(min = 1, max = MOST_ACCOUNTS))]
+    pub accounts: Vec<Account>,
+}
+
+/// One AWS account.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Account {
     /// Account id: 12 digits, in quotes, since it is not a number.
     #[schemars(regex(pattern = pattern::ACCOUNT))]
-    pub account: String,
+    pub id: String,
     /// Regions in which tenants may keep their data.
     #[schemars(length(min = 1, max = MOST_REGIONS), inner(regex(pattern = pattern::REGION)))]
     pub regions: Vec<String>,
+    /// ARN of the role that the operator takes for its calls in this account; absent = it calls as itself.
+    #[serde(default)]
+    #[schemars(regex(pattern = pattern::ROLE_ARN))]
+    pub assume_role_arn: Option<String>,
     /// Issuer of the cluster's ServiceAccount tokens as its OIDC provider is called in IAM: without `https://`.
     #[schemars(regex(pattern = pattern::ISSUER))]
     pub oidc_provider: String,
@@ -57,6 +77,16 @@ pub struct Aws {
     #[serde(default)]
     #[schemars(regex(pattern = pattern::POLICY_ARN))]
     pub boundary_arn: Option<String>,
+    /// How many tenants it takes. AWS allows 1,000 roles in an account, and 2,500 tables in a region (two for each tenant),
+    /// until a quota is raised. What removed tenants have left behind uses them as well, and is not counted here.
+    #[serde(default = "default_max_tenants")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_tenants: u32,
+}
+
+/// Below the default quota of IAM on roles, with some left for others.
+fn default_max_tenants() -> u32 {
+    900
 }
 
 /// A range of public ports, handed out in blocks of five.
@@ -113,6 +143,11 @@ impl Installation {
         if faults.is_empty() { Ok(installation) } else { Err(faults) }
     }
 
+    /// The account with this id.
+    pub fn account(&self, id: &str) -> Option<&Account> {
+        self.aws.accounts.iter().find(|account| account.id == id)
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Option<&PortPool> {
         self.port_pools.iter().find(|pool| pool.name == name)
@@ -125,44 +160,21 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let Installation { id, aws, port_pools, images, cluster_domain } = self;
+        let Installation { id, aws, port_pools, images, cluster_domain, pod } = self;
         require(
             pattern::matches(pattern::ID, id),
             format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
         );
-        let Aws { account, regions, oidc_provider, role_path, boundary_arn } = aws;
+        let accounts = &aws.accounts;
         require(
-            pattern::matches(pattern::ACCOUNT, account),
-            format!("aws.account: {account:?} must be the 12 digits of an AWS account id, in quotes"),
+            (1..=MOST_ACCOUNTS).contains(&accounts.len()),
+            format!("aws.accounts: name at least one account, and at most {MOST_ACCOUNTS}"),
         );
-        require(
-            (1..=MOST_REGIONS).contains(&regions.len()),
-            format!("aws.regions: name at least one region, and at most {MOST_REGIONS}"),
-        );
-        for (index, region) in regions.iter().enumerate() {
-            require(
-                pattern::matches(pattern::REGION, region),
-                format!("aws.regions[{index}]: {region:?} must be the name of an AWS region such as us-west-2"),
-            );
-        }
-        require(
-            pattern::matches(pattern::ISSUER, oidc_provider),
-            format!(
-                "aws.oidcProvider: {oidc_provider:?} must be the issuer without https://, such as \
-                 oidc.eks.us-west-2.amazonaws.com/id/EXAMPLE"
-            ),
-        );
-        require(
-            pattern::matches(pattern::ROLE_PATH, role_path) && role_path.len() <= 512,
-            format!(
-                "aws.rolePath: {role_path:?} must be an IAM path that starts and ends with '/', such as /tenancy/eu1/"
-            ),
-        );
-        if let Some(boundary) = boundary_arn {
-            require(
-                pattern::matches(pattern::POLICY_ARN, boundary),
-                format!("aws.boundaryArn: {boundary:?} must be the ARN of an IAM policy"),
-            );
+        for (index, account) in accounts.iter().enumerate() {
+            let field = format!("aws.accounts[{index}]");
+            account.faults(&field, &mut require);
+            let twice = accounts[..index].iter().any(|other| other.id == account.id);
+            require(!twice, format!("{field}.id: {:?} is listed twice", account.id));
         }
         for (field, image) in [("images.enterprise", &images.enterprise), ("images.community", &images.community)] {
             require(
@@ -200,7 +212,54 @@ impl Installation {
                 );
             }
         }
+        faults.extend(pod_defaults::faults(pod.as_ref()).into_iter().map(|fault| format!("pod.{fault}")));
         faults
+    }
+}
+
+impl Account {
+    fn faults(&self, field: &str, require: &mut impl FnMut(bool, String)) {
+        let Account { id, regions, assume_role_arn, oidc_provider, role_path, boundary_arn, max_tenants } = self;
+        require(
+            pattern::matches(pattern::ACCOUNT, id),
+            format!("{field}.id: {id:?} must be the 12 digits of an AWS account id, in quotes"),
+        );
+        require(
+            (1..=MOST_REGIONS).contains(&regions.len()),
+            format!("{field}.regions: name at least one region, and at most {MOST_REGIONS}"),
+        );
+        for (index, region) in regions.iter().enumerate() {
+            require(
+                pattern::matches(pattern::REGION, region),
+                format!("{field}.regions[{index}]: {region:?} must be the name of an AWS region such as us-west-2"),
+            );
+        }
+        if let Some(role) = assume_role_arn {
+            require(
+                pattern::matches(pattern::ROLE_ARN, role) && role.contains(&format!("::{id}:")),
+                format!("{field}.assumeRoleArn: {role:?} must be the ARN of an IAM role in account {id}"),
+            );
+        }
+        require(
+            pattern::matches(pattern::ISSUER, oidc_provider),
+            format!(
+                "{field}.oidcProvider: {oidc_provider:?} must be the issuer without https://, such as \
+                 oidc.eks.us-west-2.amazonaws.com/id/EXAMPLE"
+            ),
+        );
+        require(
+            pattern::matches(pattern::ROLE_PATH, role_path) && role_path.len() <= 512,
+            format!(
+                "{field}.rolePath: {role_path:?} must be an IAM path that starts and ends with '/', such as /tenancy/eu1/"
+            ),
+        );
+        if let Some(boundary) = boundary_arn {
+            require(
+                pattern::matches(pattern::POLICY_ARN, boundary),
+                format!("{field}.boundaryArn: {boundary:?} must be the ARN of an IAM policy"),
+            );
+        }
+        require((1..=100_000).contains(max_tenants), format!("{field}.maxTenants: {max_tenants} must be 1 to 100000"));
     }
 }
 
@@ -210,7 +269,9 @@ mod tests {
 
     const GOOD: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}
+aws:
+  accounts:
+    - {id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}
 portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: example.com/teleport-ent-distroless, community: example.com/teleport-distroless}
 "#;
@@ -226,17 +287,27 @@ images: {enterprise: example.com/teleport-ent-distroless, community: example.com
     fn every_fault_is_named_with_its_field() {
         let cases = [
             ("id: eu1", "id: EU1", "id:"),
-            ("\"123456789012\"", "\"12\"", "aws.account:"),
-            ("[us-west-2]", "[]", "aws.regions:"),
-            ("oidc.example.com", "https://oidc.example.com", "aws.oidcProvider:"),
-            ("rolePath: /tenancy/eu1/", "rolePath: tenancy", "aws.rolePath:"),
+            ("\"123456789012\"", "\"12\"", "aws.accounts[0].id:"),
+            ("[us-west-2]", "[]", "aws.accounts[0].regions:"),
+            ("oidc.example.com", "https://oidc.example.com", "aws.accounts[0].oidcProvider:"),
+            ("rolePath: /tenancy/eu1/", "rolePath: tenancy", "aws.accounts[0].rolePath:"),
             ("start: 11100", "start: 80", "portPools[0]"),
             ("end: 31099", "end: 11103", "portPools[0]"),
             ("teleport-ent-distroless,", "teleport-ent-distroless:18.1.0,", "images.enterprise:"),
-            ("us-west-2", "\"us-west-2\\n\"", "aws.regions[0]:"),
-            ("oidc.example.com/id/1", "'oidc.example.com\"'", "aws.oidcProvider:"),
-            ("rolePath: /tenancy/eu1/", "rolePath: '/a\"b/'", "aws.rolePath:"),
-            ("rolePath: /tenancy/eu1/", "rolePath: /t/, boundaryArn: 'arn:aws:iam::1:role/x'", "aws.boundaryArn:"),
+            ("us-west-2", "\"us-west-2\\n\"", "aws.accounts[0].regions[0]:"),
+            ("oidc.example.com/id/1", "'oidc.example.com\"'", "aws.accounts[0].oidcProvider:"),
+            ("rolePath: /tenancy/eu1/", "rolePath: '/a\"b/'", "aws.accounts[0].rolePath:"),
+            (
+                "rolePath: /tenancy/eu1/",
+                "rolePath: /t/, boundaryArn: 'arn:aws:iam::1:role/x'",
+                "aws.accounts[0].boundaryArn:",
+            ),
+            ("rolePath: /tenancy/eu1/", "rolePath: /t/, maxTenants: 0", "aws.accounts[0].maxTenants:"),
+            (
+                "rolePath: /tenancy/eu1/",
+                "rolePath: /t/, assumeRoleArn: 'arn:aws:iam::210987654321:role/x'",
+                "aws.accounts[0].assumeRoleArn:",
+            ),
             ("name: default", "name: Default", "portPools[0].name:"),
             ("end: 31099", "end: 31099, quarantine: 7d", "portPools[0].quarantine:"),
             ("id: eu1", "id: eu1\nclusterDomain: 'a b'", "clusterDomain:"),

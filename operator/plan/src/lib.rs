@@ -1,6 +1,7 @@
 //! The planner: what a tenant should look like and what to do next, as a pure function of what was observed.
 //! No clock, no randomness, no client, no `async`; time and facts come in as fields. It never fails: it blocks, with data.
 
+pub mod account;
 pub mod agents;
 pub mod availability;
 pub mod claims;
@@ -22,10 +23,12 @@ pub mod names;
 pub mod object;
 pub mod observed;
 mod pattern;
+pub mod pod_defaults;
 pub mod publish;
 mod remark;
 pub mod removal;
 pub mod report;
+pub mod resources;
 mod retention;
 pub mod schema;
 pub mod stage;

@@ -3,9 +3,11 @@
 
 pub mod auth;
 pub mod bootstrap;
+pub mod budget;
 pub mod config;
 pub mod kept;
 pub mod mount;
+mod placement;
 pub mod pod;
 pub mod preflight;
 pub mod proxy;
@@ -17,7 +19,7 @@ use crate::cloud::CloudNames;
 use crate::feed::Feed;
 use crate::fleet::Installation;
 use crate::keys::Authorities;
-use crate::names::{self, Identity};
+use crate::names::{self, Component, Identity};
 use crate::object::Object;
 use crate::version::Version;
 use crate::wanted::Wanted;
@@ -54,6 +56,8 @@ pub struct AuthObjects {
     pub startup: Object,
     /// Internal Service.
     pub service: Object,
+    /// How many of its pods may be evicted at once.
+    pub budget: Object,
     /// One Deployment for each replica, rolled one after the other.
     pub deployments: Vec<Object>,
 }
@@ -67,6 +71,8 @@ pub struct ProxyObjects {
     pub join: Object,
     /// Public Service.
     pub service: Object,
+    /// How many of its pods may be evicted at once.
+    pub budget: Object,
     /// The Deployment.
     pub deployment: Object,
 }
@@ -97,9 +103,16 @@ impl Rendered {
                 config: auth_config,
                 startup,
                 service: service::auth(inputs),
+                budget: budget::budget(inputs, Component::Auth),
                 deployments,
             },
-            proxy: ProxyObjects { config: proxy_config, join, service: service::public(inputs), deployment },
+            proxy: ProxyObjects {
+                config: proxy_config,
+                join,
+                service: service::public(inputs),
+                budget: budget::budget(inputs, Component::Proxy),
+                deployment,
+            },
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Kind {
     Deployment,
     /// batch/v1 Job.
     Job,
+    /// policy/v1 PodDisruptionBudget.
+    PodDisruptionBudget,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.
@@ -191,11 +193,21 @@ fn first_difference(wanted: &Value, live: &Value) -> Option<String> {
 }
 
 /// The field by which a list of objects is merged. Items of others in such a list stay when we apply, so they are no
-/// difference either: taking them for one would mean to apply for ever.
+/// difference either: taking them for one would mean to apply for ever. Other lists are replaced whole, and compared item by
+/// item: tolerations, expressions of a selector, terms of an affinity.
 fn merge_key(list: &[Value]) -> Option<&'static str> {
-    ["mountPath", "uid", "name", "containerPort", "port", "key", "topologyKey"]
+    let spreads = list.iter().all(|item| item.get("whenUnsatisfiable").is_some());
+    ["mountPath", "uid", "name", "containerPort", "port"]
         .into_iter()
-        .find(|key| !list.is_empty() && list.iter().all(|item| item.get(key).is_some_and(|value| !value.is_null())))
+        .chain(spreads.then_some("topologyKey"))
+        .find(|key| !list.is_empty() && tells_apart(list, key))
+}
+
+/// Whether every item has the field, and each another value.
+fn tells_apart(list: &[Value], key: &str) -> bool {
+    list.iter().enumerate().all(|(index, item)| {
+        item.get(key).is_some_and(|value| !value.is_null() && list[..index].iter().all(|other| other[key] != *value))
+    })
 }
 
 /// The API server drops empty maps and lists.
@@ -273,6 +285,32 @@ mod tests {
         let mut more = live();
         more["spec"]["ports"].as_array_mut().expect("a list").push(json!({"port": 9000}));
         assert_eq!(difference(&wanted(), &Fact::Known(more), "u"), Difference::Same);
+    }
+
+    #[test]
+    fn items_of_a_list_that_share_a_field_are_not_taken_for_each_other() {
+        let lists = [
+            json!([{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoExecute"}]),
+            json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "1"}}}, {"topologyKey": "zone"}]),
+            json!([
+                {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"},
+                {"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "ScheduleAnyway"},
+            ]),
+        ];
+        for list in lists {
+            assert_eq!(first_difference(&list, &list), None, "{list}");
+            let mut other = list.clone();
+            other[1]["added"] = json!("by somebody");
+            assert_eq!(first_difference(&list, &other), None, "{list}");
+            other[1]["key"] = json!("b");
+            other[1]["topologyKey"] = json!("b");
+            assert!(first_difference(&list, &other).is_some(), "{list}");
+        }
+        let tolerations = json!([{"key": "a"}]);
+        assert!(
+            first_difference(&tolerations, &json!([{"key": "a"}, {"key": "b"}])).is_some(),
+            "nobody else adds to it"
+        );
     }
 
     #[test]

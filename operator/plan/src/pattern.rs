@@ -15,12 +15,20 @@ pub const ISSUER: &str = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._
 pub const ROLE_PATH: &str = "^/([A-Za-z0-9._+=,@-]+/)*$";
 /// ARN of an IAM policy.
 pub const POLICY_ARN: &str = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9._+=,@/-]+$";
+/// ARN of an IAM role.
+pub const ROLE_ARN: &str = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9._+=,@/-]+$";
 /// What tenants refer to: a port pool, a channel.
 pub const NAME: &str = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
 /// Duration; `duration::parse` reads it.
 pub const DURATION: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 /// Image without tag and digest.
 pub const REPOSITORY: &str = "^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+/// Key of a label or annotation.
+pub const LABEL_KEY: &str = "^([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$";
+/// Value of a label.
+pub const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
+/// Name of a Kubernetes object.
+pub const OBJECT_NAME: &str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
 /// DNS domain.
 pub const DNS: &str = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
 /// Released version.
@@ -49,9 +57,13 @@ mod tests {
             (ISSUER, "oidc.eks.us-west-2.amazonaws.com/id/EXAMPLE"),
             (ROLE_PATH, "/tenancy/eu1/"),
             (POLICY_ARN, "arn:aws:iam::123456789012:policy/path/boundary"),
+            (ROLE_ARN, "arn:aws:iam::123456789012:role/path/operator"),
             (NAME, "default"),
             (DURATION, "1h30m"),
             (REPOSITORY, "registry.example.com:5000/gravitational/teleport-ent-distroless"),
+            (LABEL_KEY, "example.com/team"),
+            (LABEL_VALUE, "payments"),
+            (OBJECT_NAME, "high.priority"),
             (DNS, "cluster.local"),
             (VERSION, "18.1.0"),
             (INSTANT, "2026-10-12T00:00:00Z"),

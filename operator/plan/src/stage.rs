@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use crds::{ConditionType, Reason};
 
 use crate::cloud::CloudNames;
-use crate::fleet::Installation;
+use crate::fleet::{Account, Installation};
 use crate::names::Identity;
 use crate::object::{Difference, Object, Ref, difference};
 use crate::observed::Observed;
@@ -35,6 +35,8 @@ pub struct Scope<'a> {
     pub wanted: &'a Wanted,
     /// The fleet policy.
     pub installation: &'a Installation,
+    /// Where the tenant's data is, or will be.
+    pub account: &'a Account,
     /// Names in the cluster.
     pub tenant: Identity,
     /// Names in the cloud.

@@ -17,7 +17,7 @@ use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, pro
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{remark, removal, report, retention};
+use crate::{account, remark, removal, report, retention};
 
 /// How often a paused tenant is looked at, at most, when nothing tells of a change.
 const PAUSED: TimeDelta = TimeDelta::minutes(1);
@@ -57,8 +57,12 @@ pub fn tenant_again(observed: &Observed, kept: &mut Kept) -> Plan {
             return report::refused(observed, Stall { reason: Reason::FleetPolicyInvalid, message });
         }
     };
-    let cloud = CloudNames::new(installation, &tenant, &wanted.region);
-    let scope = Scope { observed, wanted: &wanted, installation, tenant, cloud };
+    let account = match account::of(observed, installation, &wanted.region) {
+        Ok(account) => account,
+        Err(stall) => return report::refused(observed, stall),
+    };
+    let cloud = CloudNames::new(installation, account, &tenant, &wanted.region);
+    let scope = Scope { observed, wanted: &wanted, installation, account, tenant, cloud };
     stages(&scope, leaving, kept)
 }
 

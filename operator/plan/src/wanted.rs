@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta};
 use crds::maintenance::Maintenance;
 use crds::network::{Exposure, Network, ProxyProtocol};
+use crds::pod::{Pod, Resources};
 use crds::tenant::{Agents, Edition, Proxy, Size, Storage, Tenant};
 use kube::ResourceExt;
 use serde::Serialize;
@@ -14,7 +15,9 @@ use serde_json::Value;
 use crate::agents::Forget;
 use crate::duration;
 use crate::feed::target::Goal;
-use crate::names;
+use crate::names::{self, Component};
+use crate::pod_defaults;
+use crate::resources::{self, Amounts};
 use crate::version::Version;
 
 /// What the user asked for.
@@ -56,6 +59,10 @@ pub struct Wanted {
     pub exposure: Exposure,
     /// Whether the tables have point-in-time recovery.
     pub point_in_time_recovery: bool,
+    /// CPU and memory of each Auth pod.
+    pub auth_amounts: Amounts,
+    /// CPU and memory of each Proxy pod.
+    pub proxy_amounts: Amounts,
     /// What reaches the pods.
     pub pod_inputs: PodInputs,
 }
@@ -77,6 +84,14 @@ pub struct PodInputs {
     pub audit_retention_days: i32,
     /// Secret with the licence.
     pub license_secret: Option<String>,
+    /// CPU and memory of Auth pods, as far as they are not by size.
+    pub auth_resources: Option<Resources>,
+    /// The same of Proxy pods.
+    pub proxy_resources: Option<Resources>,
+    /// Where Auth pods run.
+    pub auth_pod: Option<Pod>,
+    /// Where Proxy pods run.
+    pub proxy_pod: Option<Pod>,
 }
 
 impl PodInputs {
@@ -91,6 +106,10 @@ impl PodInputs {
             proxy_protocol: network.proxy_protocol,
             audit_retention_days: storage.audit_retention_days,
             license_secret: None,
+            auth_resources: None,
+            proxy_resources: None,
+            auth_pod: None,
+            proxy_pod: None,
         }
     }
 
@@ -165,36 +184,57 @@ impl Wanted {
                 remedy: "edition Enterprise needs it, edition Community must not have it".into(),
             });
         }
-        match (goal, report_ttl, remember_for) {
-            (Some(goal), Some(report_ttl), Some(remember_for)) if refusals.is_empty() => Ok(Wanted {
-                slug: tenant.name_any(),
-                namespace: tenant.namespace().unwrap_or_default(),
-                domain: spec.domain.clone(),
-                edition: spec.edition,
-                license_secret: license_secret.clone(),
-                goal,
-                maintenance: spec.maintenance.clone(),
-                wave: wave(tenant),
-                region: spec.region.clone(),
-                report_ttl,
-                remember_for,
-                forget,
-                auth_replicas: spec.auth.replicas,
-                proxy_replicas: spec.proxy.replicas,
-                paused: spec.paused,
-                port_pool: spec.network.port_pool.clone(),
-                exposure: spec.network.exposure,
-                point_in_time_recovery: spec.storage.point_in_time_recovery,
-                pod_inputs: PodInputs {
-                    size: spec.size,
-                    proxy_grace_seconds: spec.proxy.termination_grace_period_seconds,
-                    proxy_min_ready_seconds: spec.proxy.min_ready_seconds,
-                    tls_routing: spec.network.tls_routing,
-                    proxy_protocol: spec.network.proxy_protocol,
-                    audit_retention_days: spec.storage.audit_retention_days,
-                    license_secret,
-                },
-            }),
+        let mut amounts = |component, field, resources| {
+            resources::amounts(spec.size, component, resources)
+                .map_err(|remedy| refusals.push(Refusal { field, remedy }))
+                .ok()
+        };
+        let auth_amounts = amounts(Component::Auth, "spec.auth.resources", spec.auth.resources.as_ref());
+        let proxy_amounts = amounts(Component::Proxy, "spec.proxy.resources", spec.proxy.resources.as_ref());
+        for (field, pod) in [("spec.auth.pod", &spec.auth.pod), ("spec.proxy.pod", &spec.proxy.pod)] {
+            let faults = pod.iter().flat_map(pod_defaults::faults);
+            refusals.extend(faults.map(|remedy| Refusal { field, remedy }));
+        }
+        match (goal, report_ttl, remember_for, auth_amounts.zip(proxy_amounts)) {
+            (Some(goal), Some(report_ttl), Some(remember_for), Some((auth_amounts, proxy_amounts)))
+                if refusals.is_empty() =>
+            {
+                Ok(Wanted {
+                    slug: tenant.name_any(),
+                    namespace: tenant.namespace().unwrap_or_default(),
+                    domain: spec.domain.clone(),
+                    edition: spec.edition,
+                    license_secret: license_secret.clone(),
+                    goal,
+                    maintenance: spec.maintenance.clone(),
+                    wave: wave(tenant),
+                    region: spec.region.clone(),
+                    report_ttl,
+                    remember_for,
+                    forget,
+                    auth_replicas: spec.auth.replicas,
+                    proxy_replicas: spec.proxy.replicas,
+                    paused: spec.paused,
+                    port_pool: spec.network.port_pool.clone(),
+                    exposure: spec.network.exposure,
+                    point_in_time_recovery: spec.storage.point_in_time_recovery,
+                    auth_amounts,
+                    proxy_amounts,
+                    pod_inputs: PodInputs {
+                        size: spec.size,
+                        proxy_grace_seconds: spec.proxy.termination_grace_period_seconds,
+                        proxy_min_ready_seconds: spec.proxy.min_ready_seconds,
+                        tls_routing: spec.network.tls_routing,
+                        proxy_protocol: spec.network.proxy_protocol,
+                        audit_retention_days: spec.storage.audit_retention_days,
+                        license_secret,
+                        auth_resources: spec.auth.resources.clone(),
+                        proxy_resources: spec.proxy.resources.clone(),
+                        auth_pod: spec.auth.pod.clone(),
+                        proxy_pod: spec.proxy.pod.clone(),
+                    },
+                })
+            }
             _ => Err(refusals),
         }
     }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 const INSTALLATION: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}
+aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}]}
 portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: public.ecr.aws/gravitational/teleport-ent-distroless, community: public.ecr.aws/gravitational/teleport-distroless}
 "#;
@@ -72,7 +72,7 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
     let installation = Installation::parse(INSTALLATION).expect("a good policy");
     let wanted = Wanted::parse(tenant).expect("a good spec");
     let Goal::Pinned(version) = wanted.goal.clone() else { panic!("examples pin their version") };
-    let cloud = CloudNames::new(&installation, &identity, &wanted.region);
+    let cloud = CloudNames::new(&installation, &installation.aws.accounts[0], &identity, &wanted.region);
     let ports = wanted.port_pool.as_ref().map(|pool| claims::block(pool, 11105));
     render(&Inputs {
         tenant: &identity,
@@ -93,11 +93,11 @@ fn manifests(tenant: &Tenant) -> String {
         let preflight = preflight::job(inputs, &configs[0], &configs[1], 1);
         (rendered, preflight)
     });
-    let AuthObjects { service_account, config, startup, service, deployments } = auth;
-    let ProxyObjects { config: proxy_config, join, service: public, deployment } = proxy;
-    let mut objects = vec![service_account, config, startup, service];
+    let AuthObjects { service_account, config, startup, service, budget, deployments } = auth;
+    let ProxyObjects { config: proxy_config, join, service: public, budget: proxy_budget, deployment } = proxy;
+    let mut objects = vec![service_account, config, startup, service, budget];
     objects.extend(deployments);
-    objects.extend([proxy_config, join, public, deployment, preflight]);
+    objects.extend([proxy_config, join, public, proxy_budget, deployment, preflight]);
     objects
         .into_iter()
         .map(|object| serde_saphyr::to_string(&readable(object.manifest)).expect("YAML"))

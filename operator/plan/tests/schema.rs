@@ -53,10 +53,10 @@ fn both(good: &Value, pointer: &str, value: &Value) -> (String, (bool, bool)) {
 fn installation() -> Value {
     json!({
         "id": "eu1",
-        "aws": {
-            "account": "123456789012", "regions": ["us-west-2", "eu-central-1"],
+        "aws": {"accounts": [{
+            "id": "123456789012", "regions": ["us-west-2", "eu-central-1"],
             "oidcProvider": "oidc.example.com/id/1", "rolePath": "/tenancy/eu1/",
-        },
+        }]},
         "portPools": [{"name": "default", "start": 11100, "end": 31099}],
         "images": {"enterprise": "example.com/teleport-ent", "community": "example.com/teleport"},
     })
@@ -74,12 +74,21 @@ fn releases() -> Value {
 #[test]
 fn what_the_operator_takes_the_schema_takes() {
     let cases = [
-        (installation(), "/aws/rolePath", json!("/")),
-        (installation(), "/aws/boundaryArn", json!("arn:aws:iam::123456789012:policy/boundary")),
-        (installation(), "/aws/oidcProvider", json!("127.31.0.1:6443")),
+        (installation(), "/aws/accounts/0/rolePath", json!("/")),
+        (installation(), "/aws/accounts/0/boundaryArn", json!("arn:aws:iam::123456789012:policy/boundary")),
+        (installation(), "/aws/accounts/0/oidcProvider", json!("127.31.0.1:6443")),
+        (installation(), "/aws/accounts/0/assumeRoleArn", json!("arn:aws:iam::123456789012:role/provisioner")),
+        (installation(), "/aws/accounts/0/maxTenants", json!(1)),
         (installation(), "/portPools", json!([])),
         (installation(), "/portPools/0/quarantine", json!("1h30m")),
         (installation(), "/clusterDomain", json!("cluster.example")),
+        (installation(), "/pod", json!({})),
+        (
+            installation(),
+            "/pod",
+            json!({"nodeSelector": {"pool": ""}, "tolerations": [{"operator": "Exists"}], "labels": {"example.com/team": "a"},
+                "affinity": {"nodeAffinity": {}}, "imagePullSecrets": [{"name": "registry"}], "annotations": {"a": "b c"}}),
+        ),
         (installation(), "/images/community", json!("localhost:5000/teleport")),
         (releases(), "/releases", json!([])),
         (releases(), "/releases/0/critical", json!(true)),
@@ -101,15 +110,18 @@ fn what_one_refuses_the_other_refuses() {
         ("/id", json!("EU1")),
         ("/id", json!("e")),
         ("/extra", json!(1)),
-        ("/aws/account", json!("12")),
-        ("/aws/account", json!("123456789012\n")),
-        ("/aws/regions", json!([])),
-        ("/aws/regions/0", json!("Oregon")),
-        ("/aws/oidcProvider", json!("https://oidc.example.com")),
-        ("/aws/oidcProvider", json!("a\"b")),
-        ("/aws/rolePath", json!("tenancy")),
-        ("/aws/rolePath", json!(long)),
-        ("/aws/boundaryArn", json!("arn:aws:iam::123456789012:role/x")),
+        ("/aws/accounts/0/id", json!("12")),
+        ("/aws/accounts/0/id", json!("123456789012\n")),
+        ("/aws/accounts/0/regions", json!([])),
+        ("/aws/accounts/0/regions/0", json!("Oregon")),
+        ("/aws/accounts/0/oidcProvider", json!("https://oidc.example.com")),
+        ("/aws/accounts/0/oidcProvider", json!("a\"b")),
+        ("/aws/accounts/0/rolePath", json!("tenancy")),
+        ("/aws/accounts/0/rolePath", json!(long)),
+        ("/aws/accounts/0/boundaryArn", json!("arn:aws:iam::123456789012:role/x")),
+        ("/aws/accounts/0/assumeRoleArn", json!("arn:aws:iam::123456789012:policy/x")),
+        ("/aws/accounts/0/maxTenants", json!(0)),
+        ("/aws/accounts", json!([])),
         ("/portPools/0/name", json!("Default")),
         ("/portPools/0/start", json!(80)),
         ("/portPools/0/end", json!(70000)),
@@ -118,6 +130,15 @@ fn what_one_refuses_the_other_refuses() {
         ("/images/enterprise", json!("example.com/teleport:18.1.0")),
         ("/images/community", json!("")),
         ("/clusterDomain", json!("a b")),
+        ("/pod", json!({"nodeselector": {}})),
+        ("/pod", json!({"tolerations": [{"key": "a", "operater": "Exists"}]})),
+        ("/pod", json!({"affinity": {"nodeAffinity": {"preferred": []}}})),
+        ("/pod", json!({"image": "x"})),
+        ("/pod", json!({"labels": {"app.kubernetes.io/name": "x"}})),
+        ("/pod", json!({"labels": {"team": "a b"}})),
+        ("/pod", json!({"annotations": {"tenancy.dev/x": "y"}})),
+        ("/pod", json!({"priorityClassName": "High"})),
+        ("/pod", json!({"imagePullSecrets": [{"name": ""}]})),
     ]
     .into_iter()
     .map(|(pointer, value)| (installation(), pointer, value))

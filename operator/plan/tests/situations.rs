@@ -1,5 +1,7 @@
 //! The plan of one tenant in situations of its own, in the world of the simulation.
 
+#[path = "situations/accounts.rs"]
+mod accounts;
 #[path = "situations/at_rest.rs"]
 mod at_rest;
 #[path = "situations/paused.rs"]

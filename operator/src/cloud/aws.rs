@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use plan::cloud::backup::BackupFacts;
@@ -32,6 +34,8 @@ const ATTEMPTS: u32 = 2;
 const CALLS_AT_ONCE: usize = 64;
 /// The bound of AWS on tables with secondary indexes that are being created in one account.
 const TABLES_IN_CREATION: usize = 250;
+/// Under this name calls by a role that was taken stand in CloudTrail.
+const SESSION: &str = "tenant-operator";
 /// IAM is global; its requests are signed for this region.
 const IAM_REGION: &str = "us-east-1";
 
@@ -55,9 +59,13 @@ struct Regional {
 }
 
 impl Aws {
-    /// The account with this id, with credentials and endpoint from the environment.
-    pub async fn new(account: impl Into<String>) -> Aws {
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
+    /// The account with this id, with credentials and endpoint from the environment; `role` is taken with them first. Its
+    /// credentials last an hour and are renewed by the library.
+    pub async fn new(account: &str, role: Option<&str>) -> Aws {
+        let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
+        let Some(role) = role else { return Aws::with_config(account, own) };
+        let taken = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&own).build().await;
+        let config = own.into_builder().credentials_provider(SharedCredentialsProvider::new(taken)).build();
         Aws::with_config(account, config)
     }
 

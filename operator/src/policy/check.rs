@@ -87,11 +87,12 @@ fn of_installation(installation: &Installation) -> String {
         .map(|pool| format!("{} ({} blocks)", pool.name, (u32::from(pool.end) + 1 - u32::from(pool.start)) / 5))
         .collect();
     let pools = if pools.is_empty() { "none".to_owned() } else { pools.join(", ") };
-    format!(
-        "{INSTALLATION}: installation {id}, AWS account {} in {}, port pools: {pools}",
-        aws.account,
-        aws.regions.join(", ")
-    )
+    let accounts: Vec<String> = aws
+        .accounts
+        .iter()
+        .map(|account| format!("{} in {} ({} tenants)", account.id, account.regions.join(", "), account.max_tenants))
+        .collect();
+    format!("{INSTALLATION}: installation {id}, AWS accounts: {}, port pools: {pools}", accounts.join(", "))
 }
 
 fn of_feed(feed: &Feed) -> String {
@@ -107,7 +108,7 @@ mod tests {
 
     const INSTALLATION_TEXT: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com, rolePath: /t/}
+aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com, rolePath: /t/}]}
 portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: example.com/ent, community: example.com/oss}
 "#;
@@ -129,7 +130,7 @@ images: {enterprise: example.com/ent, community: example.com/oss}
         assert_eq!(
             lines,
             [
-                "installation.yaml: installation eu1, AWS account 123456789012 in us-west-2, port pools: default (4000 blocks)",
+                "installation.yaml: installation eu1, AWS accounts: 123456789012 in us-west-2 (900 tenants), port pools: default (4000 blocks)",
                 "releases.yaml: 1 releases, the newest 18.1.0, channels: stable",
             ]
         );
@@ -141,8 +142,11 @@ images: {enterprise: example.com/ent, community: example.com/oss}
     fn every_fault_of_both_keys_is_told() {
         let text = manifest(&INSTALLATION_TEXT.replace("eu1", "EU1").replace("[us-west-2]", "[]"), "releases: [{}]");
         let faults = check("all.yaml", &text).expect_err("three faults");
-        let expected =
-            ["installation.yaml: id:", "installation.yaml: aws.regions:", "releases.yaml: releases.yaml cannot"];
+        let expected = [
+            "installation.yaml: id:",
+            "installation.yaml: aws.accounts[0].regions:",
+            "releases.yaml: releases.yaml cannot",
+        ];
         assert_eq!(faults.len(), expected.len(), "{faults:?}");
         for (fault, start) in faults.iter().zip(expected) {
             assert!(fault.starts_with(&format!("ConfigMap fleet, {start}")), "{fault}");

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::accounts::Accounts;
 use crate::context::{Clouds, Periods};
 use crate::fleet::Fleet;
 use crate::inventory::Readings;
@@ -59,6 +60,7 @@ async fn context(answers: Answers) -> Context {
         fleet_config_map: "fleet".into(),
         windows: Default::default(),
         fleet: Fleet::new(tenants.as_reader()),
+        accounts: Accounts::new(tenants.as_reader()),
         trigger_window: mpsc::unbounded_channel().0,
         claims: Default::default(),
         children: Default::default(),

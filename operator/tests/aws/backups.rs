@@ -215,11 +215,11 @@ async fn the_policy_of_the_chart_lets_the_operator_back_up_its_state_tables_alon
 #[tokio::test]
 async fn with_the_rights_of_the_chart_what_expired_goes_and_what_the_operator_did_not_make_stays() {
     let Some(account) = Account::of_the_test().await else { return };
-    let policy = "id: eu1\naws: {account: \"123456789012\", regions: [us-west-2], oidcProvider: o.example.com, rolePath: /t/}\nimages: {enterprise: example.com/e, community: example.com/c}\n";
+    let policy = "id: eu1\naws: {accounts: [{id: \"123456789012\", regions: [us-west-2], oidcProvider: o.example.com, rolePath: /t/}]}\nimages: {enterprise: example.com/e, community: example.com/c}\n";
     let installation = Installation::parse(policy).expect("a good policy");
     let uid = format!("{:032x}", rand::random::<u128>());
     let tenant = Identity { slug: "acme".into(), namespace: "acme".into(), id: tenant_id(&uid), uid };
-    let names = CloudNames::new(&installation, &tenant, REGION);
+    let names = CloudNames::new(&installation, &installation.aws.accounts[0], &tenant, REGION);
     let table = table(&account, names.state_table.clone()).await;
     let source = Source::new(&installation, &tenant, &names);
     let name = |from: &str, to: &str, started: &str| {

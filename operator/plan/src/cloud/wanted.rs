@@ -7,7 +7,7 @@ use crds::tenant_status::StorageNames;
 use serde_json::{Value, json};
 
 use super::step::{Key, NewRole, NewTable};
-use crate::fleet::Installation;
+use crate::fleet::{Account, Installation};
 use crate::names::{Identity, TAG_INSTALLATION, TAG_TENANT};
 
 /// View type that Teleport reads.
@@ -39,18 +39,17 @@ pub struct CloudNames {
 }
 
 impl CloudNames {
-    /// Derives all names from installation and tenant id.
-    pub fn new(installation: &Installation, tenant: &Identity, region: &str) -> CloudNames {
+    /// Derives all names from installation, account and tenant id.
+    pub fn new(installation: &Installation, account: &Account, tenant: &Identity, region: &str) -> CloudNames {
         let prefix = format!("{}-{}", installation.id, tenant.id);
-        let account = installation.aws.account.clone();
         CloudNames {
             region: region.to_owned(),
             state_table: format!("{prefix}-state"),
             events_table: format!("{prefix}-events"),
             bucket: format!("{prefix}-recordings"),
             role: prefix.clone(),
-            role_arn: format!("arn:{}:iam::{account}:role{}{prefix}", partition(region), installation.aws.role_path),
-            account,
+            role_arn: format!("arn:{}:iam::{}:role{}{prefix}", partition(region), account.id, account.role_path),
+            account: account.id.clone(),
         }
     }
 
@@ -131,11 +130,11 @@ pub fn bucket_policy(names: &CloudNames) -> Value {
 }
 
 /// The role: only this tenant's Auth ServiceAccount may take it.
-pub fn role(installation: &Installation, tenant: &Identity, names: &CloudNames) -> NewRole {
-    let provider = &installation.aws.oidc_provider;
+pub fn role(installation: &Installation, account: &Account, tenant: &Identity, names: &CloudNames) -> NewRole {
+    let provider = &account.oidc_provider;
     NewRole {
         name: names.role.clone(),
-        path: installation.aws.role_path.clone(),
+        path: account.role_path.clone(),
         trust: json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -148,7 +147,7 @@ pub fn role(installation: &Installation, tenant: &Identity, names: &CloudNames) 
                 }},
             }],
         }),
-        boundary: installation.aws.boundary_arn.clone(),
+        boundary: account.boundary_arn.clone(),
         tags: tags(installation, tenant),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crds::tenant::Size;
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, EmptyDirVolumeSource, EnvVar, ExecAction, HTTPGetAction, Lifecycle,
     LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
@@ -13,9 +12,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Inputs;
+use super::{Inputs, placement};
 use crate::feed;
 use crate::names::Component;
+use crate::resources::{Amounts, cpu, memory};
 
 /// Port of the diagnostics.
 pub const DIAGNOSTICS: i32 = 3000;
@@ -44,18 +44,6 @@ pub struct Parts {
     pub grace_seconds: i64,
 }
 
-/// Milli-CPU requested and MiB of memory requested and allowed, by size and component: Teleport's scaling figures,
-/// scaled down to the bounds of each size. No CPU limit: throttling makes Teleport unstable.
-fn resources(size: Size, component: Component) -> (i64, i64) {
-    match (size, component) {
-        (Size::Small, _) => (500, 1024),
-        (Size::Medium, Component::Auth) => (2000, 4096),
-        (Size::Medium, Component::Proxy) => (1000, 2048),
-        (Size::Large, Component::Auth) => (8000, 16384),
-        (Size::Large, Component::Proxy) => (4000, 8192),
-    }
-}
-
 /// The pod template of a component.
 pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
     let Parts { component, labels, service_account, args, env, ports, volumes, grace_seconds } = parts;
@@ -63,7 +51,10 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
     pod_labels.extend(labels);
     pod_labels.insert("app.kubernetes.io/version".into(), inputs.version.to_string());
     pod_labels.insert("teleport.dev/majorVersion".into(), inputs.version.major.to_string());
-    let (milli_cpu, mebibytes) = resources(inputs.wanted.pod_inputs.size, component);
+    let Amounts { milli_cpu, requested_mebibytes, mebibytes } = match component {
+        Component::Auth => inputs.wanted.auth_amounts,
+        Component::Proxy => inputs.wanted.proxy_amounts,
+    };
     let mut mounts = read_only(&volumes);
     let mut pod_volumes: Vec<Volume> = volumes.into_iter().map(|(volume, _)| volume).collect();
     let (scratch_mounts, scratch_volumes) = scratch();
@@ -103,16 +94,16 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
         resources: Some(ResourceRequirements {
             requests: Some(BTreeMap::from([
                 ("cpu".to_owned(), Quantity(cpu(milli_cpu))),
-                ("memory".to_owned(), Quantity(format!("{}Gi", mebibytes / 1024))),
+                ("memory".to_owned(), Quantity(memory(requested_mebibytes))),
             ])),
-            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity(format!("{}Gi", mebibytes / 1024)))])),
+            limits: Some(BTreeMap::from([("memory".to_owned(), Quantity(memory(mebibytes)))])),
             ..ResourceRequirements::default()
         }),
         security_context: Some(container_security()),
         volume_mounts: Some(mounts),
         ..Container::default()
     };
-    PodTemplateSpec {
+    let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(pod_labels), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             affinity: Some(spread_over_hosts(inputs, component)),
@@ -136,7 +127,9 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
             volumes: Some(pod_volumes),
             ..PodSpec::default()
         }),
-    }
+    };
+    placement::place(&mut template, inputs, component);
+    template
 }
 
 /// The image of the version that `inputs` is about.
@@ -195,11 +188,6 @@ pub fn container_security() -> SecurityContext {
 /// An environment variable with a value.
 pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.into(), value: Some(value.into()), ..EnvVar::default() }
-}
-
-/// The form in which the API server stores it.
-fn cpu(milli: i64) -> String {
-    if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
 }
 
 fn probe(path: &str, failures: i32) -> Probe {

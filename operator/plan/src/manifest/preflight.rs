@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use super::mount::{self, item};
-use super::{Inputs, pod};
+use super::{Inputs, placement, pod};
 use crate::names::Component;
 use crate::object::{Kind, Object};
 
@@ -102,7 +102,7 @@ fn template(inputs: &Inputs<'_>, auth_config: &str, proxy_config: &str) -> PodTe
         Container { volume_mounts: Some(mounts), ..container(inputs, component) }
     });
     volumes.extend(scratch_volumes);
-    PodTemplateSpec {
+    let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(inputs.tenant.preflight_labels()), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
@@ -114,7 +114,9 @@ fn template(inputs: &Inputs<'_>, auth_config: &str, proxy_config: &str) -> PodTe
             volumes: Some(volumes),
             ..PodSpec::default()
         }),
-    }
+    };
+    placement::place_once(&mut template, inputs);
+    template
 }
 
 fn auth(inputs: &Inputs<'_>, config: &str) -> (Component, Vec<(Volume, String)>) {

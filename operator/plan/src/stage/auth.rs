@@ -40,7 +40,9 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
         stage.waits("the rendering to be recorded");
         return;
     }
-    let mut there = stage.ensure(scope, &auth.service_account) & stage.ensure(scope, &auth.service);
+    let mut there = stage.ensure(scope, &auth.service_account)
+        & stage.ensure(scope, &auth.service)
+        & stage.ensure(scope, &auth.budget);
     // While a rendering is held back, pods keep theirs; but one that is missing has none to keep.
     let missing = auth.deployments.iter().any(|wanted| scope.observed.objects.known(&wanted.reference).is_none());
     if !target.held || missing {

@@ -9,7 +9,7 @@ use crate::step::Step;
 /// Plans the stage.
 pub fn plan(scope: &Scope<'_>) -> Stage {
     let mut stage = Stage::default();
-    let Scope { installation, tenant, cloud, .. } = scope;
+    let Scope { installation, account, tenant, cloud, .. } = scope;
     let facts = &scope.observed.cloud;
     let tags = wanted::tags(installation, tenant);
     let recovery = scope.wanted.point_in_time_recovery;
@@ -20,7 +20,7 @@ pub fn plan(scope: &Scope<'_>) -> Stage {
         gaps::table(cloud, &wanted::events_table(cloud, tags.clone()), recovery, &facts.events_table),
         gaps::bucket(cloud, &tags, &facts.bucket),
     ];
-    let role = [gaps::role(cloud, &wanted::role(installation, tenant, cloud), &facts.role)];
+    let role = [gaps::role(cloud, &wanted::role(installation, account, tenant, cloud), &facts.role)];
     judge(ConditionType::StorageReady, "both tables and the bucket are as specified", storage, &mut stage);
     judge(ConditionType::CredentialsReady, "the role and its policy are as specified", role, &mut stage);
     stage

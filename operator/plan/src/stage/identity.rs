@@ -6,6 +6,7 @@ use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
 use super::{Answer, RETRY, Scope, Stage};
+use crate::account;
 use crate::claims::{self, DomainClaim, PortsClaim, Subject};
 use crate::fact::Fact;
 use crate::names::FINALIZER;
@@ -36,22 +37,15 @@ pub fn plan(scope: &Scope<'_>) -> Outcome {
         Some(recorded) => stage.stalls(
             Reason::FleetPolicyInvalid,
             format!(
-                "the tenant's resources are recorded as {} in account {} with role {}, which is not what the fleet policy says now: put its id, account and rolePath back",
+                "the tenant's resources are recorded as {} in account {} with role {}, which is not what the fleet policy says now: put its id and rolePath back",
                 recorded.state_table, recorded.account, recorded.role_arn
             ),
             RETRY,
         ),
     }
-    if !scope.installation.aws.regions.contains(&scope.cloud.region) {
-        stage.stalls(
-            Reason::InvalidSpec,
-            format!(
-                "spec.region: {} is not one of the regions of the fleet policy ({}): create the Tenant in one of them, or add the region to the policy",
-                scope.cloud.region,
-                scope.installation.aws.regions.join(", ")
-            ),
-            RETRY,
-        );
+    if !scope.account.regions.contains(&scope.cloud.region) {
+        let regions: Vec<&str> = scope.account.regions.iter().map(String::as_str).collect();
+        stage.stalls(Reason::InvalidSpec, account::unlisted(&scope.cloud.region, &regions), RETRY);
     }
     // No claim before the finalizer and the id are stored: what is claimed must be released again.
     let recorded = stage.is_settled();

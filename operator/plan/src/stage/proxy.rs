@@ -33,7 +33,7 @@ pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, target: &Target, por
 fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Option<&Ports>, stage: &mut Stage) {
     let proxy = &rendered.proxy;
     let live = scope.observed.objects.known(&proxy.deployment.reference);
-    let mut there = stage.ensure(scope, &proxy.service);
+    let mut there = stage.ensure(scope, &proxy.service) & stage.ensure(scope, &proxy.budget);
     if !target.held || live.is_none() {
         there &= stage.ensure(scope, &proxy.config) & stage.ensure(scope, &proxy.join);
     }

@@ -7,14 +7,18 @@ use crate::names::tenant_id;
 
 const POLICY: &str = r#"
 id: eu1
-aws: {account: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}
+aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}]}
 images: {enterprise: example.com/ent, community: example.com/oss}
 "#;
 
 fn source(uid: &str) -> Source {
     let installation = Installation::parse(POLICY).expect("a good policy");
     let tenant = Identity { slug: "acme".into(), namespace: "acme".into(), uid: uid.into(), id: tenant_id(uid) };
-    Source::new(&installation, &tenant, &CloudNames::new(&installation, &tenant, "us-west-2"))
+    Source::new(
+        &installation,
+        &tenant,
+        &CloudNames::new(&installation, &installation.aws.accounts[0], &tenant, "us-west-2"),
+    )
 }
 
 fn at(minutes: i64) -> DateTime<Utc> {

@@ -30,7 +30,9 @@ impl World {
             self.objects.iter().filter(|(_, live)| leaving(live)).map(|(reference, _)| reference.clone()).collect();
         for reference in gone {
             self.objects.remove(&reference);
-            self.running.remove(&reference.name);
+            if reference.kind == Kind::Deployment {
+                self.running.remove(&reference.name);
+            }
             changed = true;
         }
         for (reference, live) in &mut self.objects {
@@ -79,7 +81,7 @@ impl World {
                     }
                     json!({"loadBalancer": {"ingress": [{"ip": "127.128.0.1"}]}})
                 }
-                Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount => continue,
+                Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount | Kind::PodDisruptionBudget => continue,
             };
             if live["status"] != status {
                 Arc::make_mut(live)["status"] = status;
