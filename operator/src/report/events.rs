@@ -32,6 +32,15 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budg
         }
         events.push(event(EventType::Normal, "UpdateStarted", &note));
     }
+    if let (Some(was), Some(update)) = (&before.update, &after.update)
+        && was.started_at == update.started_at
+        && update.skipped.iter().any(|check| !was.skipped.contains(check))
+    {
+        let why = exemptions(update, before, after, tenant);
+        let note =
+            format!("{:?} to {} goes on without the checks {:?} ({why})", update.kind, update.to, update.skipped);
+        events.push(event(EventType::Normal, "ChecksSkipped", &note));
+    }
     if let (Some(update), None, true) = (&before.update, &after.update, before.history.len() == after.history.len())
         && before.history.first() == after.history.first()
     {
@@ -183,23 +192,32 @@ mod tests {
 
     use super::*;
 
-    /// The note of the event with which a patch begins on 2 November.
-    fn begins(maintenance: Value, skipped: Value, applied_now: Value, down: i64) -> String {
+    /// The note of the event of this reason that a change of the status is told by.
+    fn told(maintenance: Value, before: Value, after: Value, reason: &str) -> Option<String> {
         let tenant = json!({
             "apiVersion": "tenancy.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme", "namespace": "n"},
             "spec": {"domain": "a.example.com", "edition": "Community", "version": "18.1.1", "region": "r",
                 "maintenance": maintenance},
         });
-        let before = json!({"version": "18.1.0", "availability": {"month": "2026-11", "downSeconds": down}});
-        let at = "2026-11-02T02:00:00Z";
-        let after = json!({"version": "18.1.0", "appliedNow": applied_now, "update": {
-            "kind": "Patch", "from": "18.1.0", "to": "18.1.1", "stage": "Preflight", "startedAt": at, "stageSince": at,
-            "skipped": skipped, "downSecondsBefore": 0,
-        }});
         let read = |status: Value| serde_json::from_value::<TenantStatus>(status).expect("a status");
         let tenant = serde_json::from_value(tenant).expect("a tenant");
         let found = events(&read(before), &read(after), &tenant, Some(TimeDelta::minutes(44)));
-        found.into_iter().find(|event| event.reason == "UpdateStarted").and_then(|event| event.note).expect("an event")
+        found.into_iter().find(|event| event.reason == reason).and_then(|event| event.note)
+    }
+
+    /// A status in which a patch runs since 2 November.
+    fn runs(skipped: Value, applied_now: Value) -> Value {
+        let at = "2026-11-02T02:00:00Z";
+        json!({"version": "18.1.0", "appliedNow": applied_now, "update": {
+            "kind": "Patch", "from": "18.1.0", "to": "18.1.1", "stage": "Preflight", "startedAt": at, "stageSince": at,
+            "skipped": skipped, "downSecondsBefore": 0,
+        }})
+    }
+
+    /// The note of the event with which it begins.
+    fn begins(maintenance: Value, skipped: Value, applied_now: Value, down: i64) -> String {
+        let before = json!({"version": "18.1.0", "availability": {"month": "2026-11", "downSeconds": down}});
+        told(maintenance, before, runs(skipped, applied_now), "UpdateStarted").expect("an event")
     }
 
     fn exemption(checks: &[&str], until: &str) -> Value {
@@ -223,6 +241,19 @@ mod tests {
         let both = begins(json!({"override": good, "applyNow": now}), json!(["Window", "Policy"]), json!(now), 0);
         assert!(both.contains("CVE-2026-1234; applyNow"), "{both}");
         assert_eq!(begins(json!({}), json!([]), Value::Null, 0), "Patch from 18.1.0 to 18.1.1 begins");
+    }
+
+    #[test]
+    fn a_check_that_is_skipped_only_after_the_claim_is_told_once() {
+        let now = "2026-11-02T02:30:00Z";
+        let goes_on = |was: Value, applied: Value, is: Value| {
+            told(json!({"applyNow": now}), runs(was, applied), runs(is, json!(now)), "ChecksSkipped")
+        };
+        assert_eq!(
+            goes_on(json!([]), Value::Null, json!(["Window"])).as_deref(),
+            Some("Patch to 18.1.1 goes on without the checks [Window] (applyNow: 2026-11-02T02:30:00Z)")
+        );
+        assert_eq!(goes_on(json!(["Window"]), json!(now), json!(["Window"])), None);
     }
 
     #[test]
