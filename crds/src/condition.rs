@@ -70,6 +70,8 @@ pub enum Reason {
     FleetPolicyInvalid,
     /// The domain, or one above or below it, belongs to another tenant.
     DomainTaken,
+    /// The fleet policy does not let the tenant's namespace use the domain.
+    DomainNotAllowed,
     /// No AWS account of the fleet policy has room for another tenant.
     AccountsFull,
     /// The port pool is full.

@@ -6,6 +6,7 @@
 mod tenant {
     pub mod accounts;
     pub mod agents;
+    pub mod allowed;
     pub mod clock;
     pub mod cloud;
     pub mod cluster;
@@ -31,8 +32,8 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    accounts, agents, clock, crash, domains, drains, editions, edits, fleet, isolation, placement, probes, ready,
-    removal, runner, silence, taken,
+    accounts, agents, allowed, clock, crash, domains, drains, editions, edits, fleet, isolation, placement, probes,
+    ready, removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,6 +85,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         ])
         .await;
     runner.together(vec![scenario("a bad fleet policy changes nothing", &["abroad"], fleet::bad_edit(bed))]).await;
+    runner.together(vec![scenario("domains are for namespaces", &["allowed"], allowed::domains(bed))]).await;
     runner
         .together(vec![scenario(
             "accounts are filled in order",

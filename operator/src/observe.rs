@@ -76,6 +76,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
         tenant: tenant.clone(),
         installation: context.policy.current().map(|installation| rendering::of_this_build(&installation)),
+        namespace_labels: context.windows.labels(&identity.namespace),
         in_accounts: in_accounts(tenant, &identity, context),
         claims: context.claims.read(),
         cloud,

@@ -108,6 +108,11 @@ impl Windows {
         Ok(fact(window.clone(), &known, &own, labels.as_ref()))
     }
 
+    /// The labels of a namespace; none before the watch shows it.
+    pub fn labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        self.read().labels.get(namespace).cloned()
+    }
+
     /// How many tenants may be updated at once, by window.
     pub fn limits(&self) -> BTreeMap<String, u32> {
         self.read().windows.iter().map(|(window, known)| (window.clone(), known.limit())).collect()

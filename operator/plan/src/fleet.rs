@@ -5,11 +5,14 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::domains::DomainRule;
 use crate::pod_defaults::{self, PodDefaults};
 use crate::{duration, pattern};
 
 /// Pools in which nobody finds anything any more.
 const MOST_POOLS: usize = 64;
+/// Every tenant with a domain of its own.
+const MOST_DOMAINS: usize = 1000;
 /// As many as AWS has, about.
 const MOST_REGIONS: usize = 32;
 /// A hundred thousand tenants at the default quotas.
@@ -24,6 +27,10 @@ pub struct Installation {
     pub id: String,
     /// Where the tenants' data lives.
     pub aws: Aws,
+    /// Who may use which domains; absent = everybody every one.
+    #[serde(default)]
+    #[schemars(length(max = MOST_DOMAINS))]
+    pub domains: Vec<DomainRule>,
     /// Where public ports come from: ranges that do not overlap.
     #[serde(default)]
     #[schemars(length(max = MOST_POOLS))]
@@ -160,7 +167,7 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let Installation { id, aws, port_pools, images, cluster_domain, pod } = self;
+        let Installation { id, aws, domains, port_pools, images, cluster_domain, pod } = self;
         require(
             pattern::matches(pattern::ID, id),
             format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
@@ -186,6 +193,7 @@ impl Installation {
             pattern::matches(pattern::DNS, cluster_domain),
             format!("clusterDomain: {cluster_domain:?} must be a DNS domain such as cluster.local"),
         );
+        require(domains.len() <= MOST_DOMAINS, format!("domains: at most {MOST_DOMAINS} may be listed"));
         require(port_pools.len() <= MOST_POOLS, format!("portPools: at most {MOST_POOLS} may be listed"));
         for (index, pool) in port_pools.iter().enumerate() {
             let PortPool { name, start, end, quarantine } = pool;
@@ -211,6 +219,9 @@ impl Installation {
                     format!("portPools[{index}]: {start} to {end} overlaps pool {:?}", other.name),
                 );
             }
+        }
+        for (index, rule) in domains.iter().enumerate() {
+            faults.extend(rule.faults(&format!("domains[{index}]")));
         }
         faults.extend(pod_defaults::faults(pod.as_ref()).into_iter().map(|fault| format!("pod.{fault}")));
         faults
@@ -311,6 +322,12 @@ images: {enterprise: example.com/teleport-ent-distroless, community: example.com
             ("name: default", "name: Default", "portPools[0].name:"),
             ("end: 31099", "end: 31099, quarantine: 7d", "portPools[0].quarantine:"),
             ("id: eu1", "id: eu1\nclusterDomain: 'a b'", "clusterDomain:"),
+            ("id: eu1", "id: eu1\ndomains: [{suffix: '*.example.com'}]", "domains[0].suffix:"),
+            (
+                "id: eu1",
+                "id: eu1\ndomains: [{suffix: a.b, namespaceSelector: {matchLabels: {team: 'a b'}}}]",
+                "domains[0].namespaceSelector",
+            ),
             ("id: eu1", "id: eu1\nextra: 1", "extra"),
         ];
         for (good, bad, field) in cases {

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod clock;
 pub mod cloud;
 pub mod course;
+pub mod domains;
 pub mod duration;
 pub mod fact;
 pub mod feed;

@@ -36,6 +36,8 @@ pub struct Observed {
     pub tenant: Tenant,
     /// The fleet policy: the last good one, or why there never was one.
     pub installation: Result<Installation, String>,
+    /// Labels of the tenant's namespace, which the fleet policy goes by; none where the namespace is not known yet.
+    pub namespace_labels: Option<BTreeMap<String, String>>,
     /// How many other tenants each AWS account holds, by its id; asked for while none is recorded for this one.
     pub in_accounts: BTreeMap<String, u32>,
     /// All claims of the installation.

@@ -29,6 +29,8 @@ pub const LABEL_KEY: &str = "^([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,
 pub const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
 /// Name of a Kubernetes object.
 pub const OBJECT_NAME: &str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+/// A domain under which others lie.
+pub const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
 /// DNS domain.
 pub const DNS: &str = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
 /// Released version.
@@ -64,6 +66,7 @@ mod tests {
             (LABEL_KEY, "example.com/team"),
             (LABEL_VALUE, "payments"),
             (OBJECT_NAME, "high.priority"),
+            (DOMAIN, "corp.example.com"),
             (DNS, "cluster.local"),
             (VERSION, "18.1.0"),
             (INSTANT, "2026-10-12T00:00:00Z"),

@@ -82,6 +82,11 @@ fn what_the_operator_takes_the_schema_takes() {
         (installation(), "/portPools", json!([])),
         (installation(), "/portPools/0/quarantine", json!("1h30m")),
         (installation(), "/clusterDomain", json!("cluster.example")),
+        (
+            installation(),
+            "/domains",
+            json!([{"suffix": "example.com", "namespaceSelector": {"matchLabels": {"team": "a"}}}]),
+        ),
         (installation(), "/pod", json!({})),
         (
             installation(),
@@ -130,6 +135,10 @@ fn what_one_refuses_the_other_refuses() {
         ("/images/enterprise", json!("example.com/teleport:18.1.0")),
         ("/images/community", json!("")),
         ("/clusterDomain", json!("a b")),
+        ("/domains", json!([{"suffix": "Example.com"}])),
+        ("/domains", json!([{"suffix": "*.example.com"}])),
+        ("/domains", json!([{"suffix": "example.com", "namespaces": []}])),
+        ("/domains", json!([{"suffix": "example.com", "namespaceSelector": {"matchExpressions": []}}])),
         ("/pod", json!({"nodeselector": {}})),
         ("/pod", json!({"tolerations": [{"key": "a", "operater": "Exists"}]})),
         ("/pod", json!({"affinity": {"nodeAffinity": {"preferred": []}}})),

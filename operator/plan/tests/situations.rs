@@ -4,6 +4,8 @@
 mod accounts;
 #[path = "situations/at_rest.rs"]
 mod at_rest;
+#[path = "situations/domains.rs"]
+mod domains;
 #[path = "situations/paused.rs"]
 mod paused;
 #[path = "situations/verify.rs"]

@@ -81,7 +81,9 @@ fn policy(object: Value) -> Option<(String, BTreeMap<String, String>)> {
 }
 
 fn of_installation(installation: &Installation) -> String {
-    let Installation { id, aws, port_pools, .. } = installation;
+    let Installation { id, aws, domains, port_pools, .. } = installation;
+    let domains: Vec<&str> = domains.iter().map(|rule| rule.suffix.as_str()).collect();
+    let domains = if domains.is_empty() { "any".to_owned() } else { domains.join(", ") };
     let pools: Vec<String> = port_pools
         .iter()
         .map(|pool| format!("{} ({} blocks)", pool.name, (u32::from(pool.end) + 1 - u32::from(pool.start)) / 5))
@@ -92,7 +94,10 @@ fn of_installation(installation: &Installation) -> String {
         .iter()
         .map(|account| format!("{} in {} ({} tenants)", account.id, account.regions.join(", "), account.max_tenants))
         .collect();
-    format!("{INSTALLATION}: installation {id}, AWS accounts: {}, port pools: {pools}", accounts.join(", "))
+    format!(
+        "{INSTALLATION}: installation {id}, AWS accounts: {}, domains: {domains}, port pools: {pools}",
+        accounts.join(", ")
+    )
 }
 
 fn of_feed(feed: &Feed) -> String {
@@ -130,7 +135,7 @@ images: {enterprise: example.com/ent, community: example.com/oss}
         assert_eq!(
             lines,
             [
-                "installation.yaml: installation eu1, AWS accounts: 123456789012 in us-west-2 (900 tenants), port pools: default (4000 blocks)",
+                "installation.yaml: installation eu1, AWS accounts: 123456789012 in us-west-2 (900 tenants), domains: any, port pools: default (4000 blocks)",
                 "releases.yaml: 1 releases, the newest 18.1.0, channels: stable",
             ]
         );

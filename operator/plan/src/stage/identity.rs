@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::{Answer, RETRY, Scope, Stage};
 use crate::account;
 use crate::claims::{self, DomainClaim, PortsClaim, Subject};
+use crate::domains;
 use crate::fact::Fact;
 use crate::names::FINALIZER;
 use crate::step::Step;
@@ -70,6 +71,8 @@ fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &m
     let domain = &scope.wanted.domain;
     match claims::domain(claims, &scope.tenant, domain) {
         DomainClaim::Held => {}
+        // Whoever holds a domain keeps it, whatever the policy says later: a published address never changes.
+        DomainClaim::Free if !admitted(scope, domain, stage) => {}
         DomainClaim::Free if recorded => {
             stage.steps.push(Step::Claim { subject: Subject::Domain(domain.clone()), rested: None });
         }
@@ -79,6 +82,26 @@ fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &m
             format!("spec.domain: {taken} belongs to {by}, and no other tenant may use it or a name above or below it: create the Tenant with another domain, or remove that tenant first"),
             RETRY,
         ),
+    }
+}
+
+/// Whether the policy lets this namespace use the domain.
+fn admitted(scope: &Scope<'_>, domain: &str, stage: &mut Stage) -> bool {
+    let rules = &scope.installation.domains;
+    let labels = match &scope.observed.namespace_labels {
+        Some(labels) => labels,
+        None if rules.is_empty() => return true,
+        None => {
+            stage.polls("the labels of the namespace to be read");
+            return false;
+        }
+    };
+    match domains::admit(rules, domain, labels) {
+        Ok(()) => true,
+        Err(message) => {
+            stage.stalls(Reason::DomainNotAllowed, message, RETRY);
+            false
+        }
     }
 }
 

@@ -41,6 +41,7 @@ impl World {
             operator_version: "0.1.0".into(),
             tenant: tenant.clone(),
             installation: Ok((*self.installation).clone()),
+            namespace_labels: Some(BTreeMap::new()),
             in_accounts: BTreeMap::new(),
             claims: Fact::Known(Arc::new(self.claims.clone())),
             cloud: CloudFacts {
