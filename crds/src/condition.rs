@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use strum::EnumIter;
+
 /// Question that a condition answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter)]
 pub enum ConditionType {
     /// Everything is as the spec asks.
     Ready,
@@ -50,7 +52,7 @@ pub enum ConditionType {
 }
 
 /// Why a condition has its status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter)]
 pub enum Reason {
     /// All as specified.
     AsSpecified,
