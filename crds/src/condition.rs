@@ -20,7 +20,7 @@ pub enum ConditionType {
     CertificatesReady,
     /// The port block is claimed; only for tenants that ask for one.
     PortsAllocated,
-    /// The licence is there; only for the Enterprise edition.
+    /// The licence is there and has not ended; only for the Enterprise edition.
     LicenseValid,
     /// Enough Auth processes are ready, all reporting the same version.
     AuthAvailable,
@@ -82,6 +82,10 @@ pub enum Reason {
     NameTaken,
     /// The licence Secret or its key is missing.
     LicenseSecretMissing,
+    /// The licence ends within 30 days.
+    LicenseExpiring,
+    /// The licence has ended.
+    LicenseExpired,
     /// A certificate authority was lost and cannot be made again.
     AuthorityLost,
     /// The table of the cluster state was lost and cannot be made again.

@@ -94,7 +94,7 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageNames>,
 
-    /// The certificates that the operator keeps for the tenant.
+    /// The certificates that the operator keeps for the tenant, and its licence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -247,7 +247,8 @@ pub struct StorageNames {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// `web`: what browsers and clients see. `host-ca`, `user-ca`: the cluster's own authorities.
+    /// `web`: what browsers and clients see. `host-ca`, `user-ca`: the cluster's own authorities. `license`: the licence that
+    /// Auth runs with.
     #[schemars(length(max = 40))]
     pub name: String,
     /// When it ends, RFC 3339 in UTC.

@@ -12,8 +12,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
 use plan::keys::Authorities;
-use plan::names::{Identity, MANAGER};
-use plan::observed::{AuthoritySecret, Contents, Secrets, WebSecret};
+use plan::names::{self, Identity, MANAGER};
+use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets, WebSecret};
 
 use crate::error::{Error, Result};
 use crate::pki;
@@ -46,7 +46,7 @@ pub async fn read(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
     };
     let secrets = Secrets {
         web: fact(web, &mut failure, |secret| read_web(secret, identity, issuer.as_deref())),
-        license: fact(license, &mut failure, |secret| entry(secret, LICENSE_KEY).map(drop)),
+        license: fact(license, &mut failure, read_license),
         authorities,
     };
     (secrets, failure)
@@ -90,6 +90,11 @@ fn read_authorities(secret: &Secret, identity: &Identity) -> Contents<AuthorityS
         user: facts("user", &authorities.user.certificate)?,
         authorities,
     })
+}
+
+fn read_license(secret: &Secret) -> Contents<LicenseSecret> {
+    let license = entry(secret, LICENSE_KEY)?;
+    Ok(LicenseSecret { digest: names::digest(license.as_bytes())[..16].to_owned() })
 }
 
 fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {

@@ -91,6 +91,7 @@ fn rendered() -> Prepared {
         feed: None,
         version: &version,
         authorities: &authorities,
+        license: None,
     };
     let Rendered { auth, proxy } = Rendered::new(&inputs);
     let name = |object: &Object| object.reference.name.clone();

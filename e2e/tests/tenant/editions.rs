@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use e2e::testbed::TestBed;
+use anyhow::{bail, ensure};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
+use e2e::testbed::{TestBed, wait_until};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
-use super::manifest::{self, READY, apply, apply_ready, tenant, with};
+use super::cluster::{self, component};
+use super::manifest::{self, READY, apply, apply_ready, edit, tenant, with};
+
+const FOLLOWS: Duration = Duration::from_secs(60);
 
 /// The tenant with the longest domain that fits.
 pub fn long() -> Value {
@@ -30,20 +35,78 @@ pub async fn longest_domain(bed: &TestBed) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With its licence from the start.
+/// With its licence from the start, which nears its end; another one waits for a window; then one that is over.
 pub async fn licensed(bed: &TestBed) -> anyhow::Result<()> {
-    let secret = json!({
+    let [soon, later, over] = [10, 400, -2].map(|days| Utc::now() + TimeDelta::days(days));
+    hand_in(bed, soon).await?;
+    let found = apply_ready(bed, &enterprise("licensed", "licence")).await?;
+    edition(bed, "licensed").await?;
+    let tenant_id = manifest::id(&found)?;
+    judged(bed, "True", "LicenseExpiring", soon).await?;
+    let found = bed.tenants("licensed").get("licensed").await?;
+    let listed = found.status.iter().flat_map(|status| &status.certificates).any(|found| found.name == "license");
+    ensure!(listed, "status.certificates does not list the licence");
+
+    let auth = component(&tenant_id, "auth");
+    let before = cluster::names(bed, "licensed", "pods", &auth).await?;
+    hand_in(bed, later).await?;
+    wait_until("a template to be due", FOLLOWS, || async {
+        let found = bed.tenants("licensed").get("licensed").await?;
+        let (status, reason, message) = manifest::condition(&found, "UpdateDue")?;
+        if (status.as_str(), reason.as_str()) == ("True", "TemplateChanged") {
+            Ok(Some(()))
+        } else {
+            bail!("{message}")
+        }
+    })
+    .await?;
+    ensure!(cluster::names(bed, "licensed", "pods", &auth).await? == before, "Auth was restarted outside a window");
+    judged(bed, "True", "LicenseExpiring", soon).await?;
+    apply_now(bed).await?;
+    judged(bed, "True", "AsSpecified", later).await?;
+
+    hand_in(bed, over).await?;
+    apply_now(bed).await?;
+    judged(bed, "False", "LicenseExpired", over).await
+}
+
+/// Puts a licence into the Secret that ends on this day.
+async fn hand_in(bed: &TestBed, end: DateTime<Utc>) -> anyhow::Result<()> {
+    let list = json!({
         "apiVersion": "v1", "kind": "List", "items": [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "licensed"}},
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "licensed", "name": "licence"},
-             "stringData": {"license.pem": license()?}},
+             "stringData": {"license.pem": license_until(end)?}},
         ],
     });
-    bed.apply(&secret.to_string()).await?;
-    let found = apply_ready(bed, &enterprise("licensed", "licence")).await?;
-    let (status, ..) = manifest::condition(&found, "LicenseValid")?;
-    ensure!(status == "True", "LicenseValid is {status}");
-    edition(bed, "licensed").await
+    bed.apply(&list.to_string()).await.map(drop)
+}
+
+/// Lets the next update start without a window.
+async fn apply_now(bed: &TestBed) -> anyhow::Result<()> {
+    let now = bed.clock().now()?.to_rfc3339_opts(SecondsFormat::Secs, true);
+    edit(bed, "licensed", "licensed", json!({"maintenance": {"applyNow": now}})).await
+}
+
+/// Waits until the condition says so, with the day on which the licence ends.
+async fn judged(bed: &TestBed, status: &str, reason: &str, end: DateTime<Utc>) -> anyhow::Result<()> {
+    let day = end.format("%Y-%m-%d").to_string();
+    wait_until(&format!("LicenseValid to be {status}/{reason} with {day}"), FOLLOWS, || async {
+        let found = bed.tenants("licensed").get("licensed").await?;
+        let said = manifest::condition(&found, "LicenseValid")?;
+        if said.0 == status && said.1 == reason && said.2.contains(&day) { Ok(Some(())) } else { bail!("{said:?}") }
+    })
+    .await
+}
+
+/// A made-up licence that ends as this day begins.
+fn license_until(end: DateTime<Utc>) -> anyhow::Result<String> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let part = |number: u32| u8::try_from(number).unwrap_or(1);
+    parameters.not_after = rcgen::date_time_ymd(end.year(), part(end.month()), part(end.day()));
+    Ok(parameters.self_signed(&key)?.pem() + &key.serialize_pem())
 }
 
 /// Without: it stalls and says what to do, and doing that is all it takes.

@@ -43,6 +43,8 @@ pub struct Inputs<'a> {
     pub version: &'a Version,
     /// The certificate authorities.
     pub authorities: &'a Authorities,
+    /// Digest of the licence, for tenants that have one.
+    pub license: Option<&'a str>,
 }
 
 /// The objects by which Auth is run.

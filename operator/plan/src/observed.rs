@@ -143,8 +143,8 @@ pub struct Secrets {
     pub authorities: Fact<Contents<AuthoritySecret>>,
     /// The web certificate.
     pub web: Fact<Contents<WebSecret>>,
-    /// The licence: whether the named Secret has the key.
-    pub license: Fact<Contents<()>>,
+    /// The licence, if the named Secret has the key.
+    pub license: Fact<Contents<LicenseSecret>>,
 }
 
 /// The authorities, with what their certificates say.
@@ -192,6 +192,13 @@ pub struct Told {
     pub agents: Fact<Live>,
     /// The operator's own alert.
     pub alerts: Fact<Vec<Raised>>,
+}
+
+/// The Secret that a user names as licence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseSecret {
+    /// Of what stands under its key, 16 hexadecimal digits: another licence is another one.
+    pub digest: String,
 }
 
 /// One process of Auth or Proxy.

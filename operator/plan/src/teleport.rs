@@ -1,5 +1,7 @@
 //! What a tenant's Teleport processes say of themselves, in the operator's words.
 
+use chrono::{DateTime, Utc};
+
 /// Answer of Auth to a gRPC Ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthPing {
@@ -7,6 +9,8 @@ pub struct AuthPing {
     pub cluster_name: String,
     /// Version of the Auth process that answered, without a leading `v`.
     pub version: String,
+    /// When the licence that it runs with ends; of the Enterprise edition alone.
+    pub license_expires: Option<DateTime<Utc>>,
 }
 
 /// One entry of the inventory (`GetInstances`), on its way into a reading.

@@ -94,7 +94,8 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let cloud = cloud::plan(scope);
     let keys = keys::plan(scope);
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
-    let inputs = keys.authorities.as_ref().filter(|_| identity.stage.is_settled()).map(|authorities| Inputs {
+    let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
+    let inputs = keys.authorities.as_ref().filter(|_| complete).map(|authorities| Inputs {
         tenant: &scope.tenant,
         wanted: scope.wanted,
         installation: scope.installation,
@@ -103,6 +104,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         ports: identity.ports.as_ref(),
         version: &versions.auth,
         authorities,
+        license: keys.license.as_deref(),
     });
     let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions, kept));
     let course = course::plan(scope, versions.clone(), rendered.as_deref());

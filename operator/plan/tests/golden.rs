@@ -83,6 +83,7 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
         version: &version,
         feed: None,
         authorities: &authorities(),
+        license: wanted.license_secret.as_ref().map(|_| "0123456789abcdef"),
     })
 }
 

@@ -6,6 +6,8 @@ mod accounts;
 mod at_rest;
 #[path = "situations/domains.rs"]
 mod domains;
+#[path = "situations/license.rs"]
+mod license;
 #[path = "situations/paused.rs"]
 mod paused;
 #[path = "situations/verify.rs"]
@@ -37,6 +39,7 @@ fn run(world: &mut World) -> bool {
 fn settled(spec: Value) -> World {
     let mut world = World::new(spec);
     world.tenant.spec.deletion_protection = false;
+    world.license = world.tenant.spec.license_secret_ref.is_some();
     let always: MaintenanceWindowSpec = serde_json::from_value(json!({
         "timeZone": "UTC",
         "windows": [{"days": ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], "start": "00:00", "duration": "24h"}],

@@ -5,7 +5,7 @@ use crds::maintenance::Check;
 use crds::published::PublishedNote;
 use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopKind, HopResult, Update};
-use crds::{ConditionType, Tenant};
+use crds::{ConditionType, Reason, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use plan::availability;
@@ -168,6 +168,17 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
     let (was, is) = (remark(before), remark(after));
     if let Some(remark) = is.filter(|is| was.is_none_or(|was| was.message != is.message)) {
         events.push(event(EventType::Warning, &remark.reason, &remark.message));
+    }
+    // It may stay True while it nears its end.
+    let license = |status: &TenantStatus| {
+        let type_ = ConditionType::LicenseValid.to_string();
+        status.conditions.iter().find(|condition| condition.type_ == type_).cloned()
+    };
+    let ending = [Reason::LicenseExpiring, Reason::LicenseExpired].map(|reason| reason.to_string());
+    let (was, is) = (license(before), license(after));
+    if let Some(license) = is.filter(|is| ending.contains(&is.reason) && was.is_none_or(|was| was.reason != is.reason))
+    {
+        events.push(event(EventType::Warning, &license.reason, &license.message));
     }
     if let Some((_, Some(blocked))) =
         turned("UpdateBlocked").filter(|(_, is)| is.as_ref().is_some_and(|condition| condition.status == "True"))

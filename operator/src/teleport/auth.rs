@@ -29,7 +29,9 @@ const INVENTORY_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) async fn ping(identities: &Identities, target: &AuthTarget) -> Result<AuthPing, TeleportError> {
     within(PING_TIMEOUT, PING, target, async {
         let answer = ping_on(&connect(identities, target).await?, target).await?;
-        Ok(AuthPing { cluster_name: answer.cluster_name, version: without_v(answer.server_version) })
+        let license_expires =
+            answer.license_expiry.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?));
+        Ok(AuthPing { cluster_name: answer.cluster_name, version: without_v(answer.server_version), license_expires })
     })
     .await
 }

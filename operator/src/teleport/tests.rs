@@ -31,11 +31,18 @@ fn auth_target(address: SocketAddr, domain: &str, host: &Authority) -> AuthTarge
 }
 
 #[tokio::test]
-async fn ping_tells_cluster_and_version() {
+async fn ping_tells_cluster_version_and_the_end_of_the_licence() {
     let keys = keys(DOMAIN);
     let auth = stand_in::auth(&keys, DOMAIN, AuthBehaviour::Answers(vec![])).await;
     let answer = Network::default().ping(&auth_target(auth.address, DOMAIN, &keys.host)).await.expect("ping");
-    assert_eq!(answer, AuthPing { cluster_name: DOMAIN.to_owned(), version: "17.5.2".to_owned() });
+    assert_eq!(
+        answer,
+        AuthPing {
+            cluster_name: DOMAIN.to_owned(),
+            version: "17.5.2".to_owned(),
+            license_expires: DateTime::from_timestamp(stand_in::LICENSE_ENDS, 0),
+        }
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::object::{Kind, Object};
 
 /// Label that tells the two Deployments of Auth apart.
 const ORDINAL: &str = "tenancy.dev/ordinal";
+/// Annotation with the digest of the licence: another one is another template.
+const LICENSE: &str = "tenancy.dev/license";
 
 /// The ServiceAccount that the tenant's role trusts.
 pub fn service_account(inputs: &Inputs<'_>) -> Object {
@@ -89,6 +91,8 @@ pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str
         Parts {
             component: Component::Auth,
             labels: ordinal_label,
+            // Auth reads its licence when it starts.
+            annotations: inputs.license.map(|digest| (LICENSE.to_owned(), digest.to_owned())).into_iter().collect(),
             service_account: Some(tenant.auth()),
             args: vec![
                 "--diag-addr=0.0.0.0:3000".into(),

@@ -33,6 +33,7 @@ struct Source {
     ports: Option<Ports>,
     version: Version,
     authorities: Authorities,
+    license: Option<String>,
 }
 
 impl Source {
@@ -46,11 +47,12 @@ impl Source {
             ports: inputs.ports.cloned(),
             version: inputs.version.clone(),
             authorities: inputs.authorities.clone(),
+            license: inputs.license.map(str::to_owned),
         }
     }
 
     fn is(&self, inputs: &Inputs<'_>) -> bool {
-        let Inputs { tenant, wanted, installation, feed: _, cloud, ports, version, authorities } = inputs;
+        let Inputs { tenant, wanted, installation, feed: _, cloud, ports, version, authorities, license } = inputs;
         self.version == **version
             && self.image == pod::image(inputs)
             && self.ports.as_ref() == *ports
@@ -59,6 +61,7 @@ impl Source {
             && self.wanted == **wanted
             && self.installation == **installation
             && self.authorities == **authorities
+            && self.license.as_deref() == *license
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Parts {
     pub component: Component,
     /// Further labels of the pods, beyond those of the component.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the pods.
+    pub annotations: BTreeMap<String, String>,
     /// ServiceAccount; none of its tokens is mounted by default.
     pub service_account: Option<String>,
     /// Arguments after `teleport start`.
@@ -46,7 +48,7 @@ pub struct Parts {
 
 /// The pod template of a component.
 pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
-    let Parts { component, labels, service_account, args, env, ports, volumes, grace_seconds } = parts;
+    let Parts { component, labels, annotations, service_account, args, env, ports, volumes, grace_seconds } = parts;
     let mut pod_labels = inputs.tenant.component_labels(component);
     pod_labels.extend(labels);
     pod_labels.insert("app.kubernetes.io/version".into(), inputs.version.to_string());
@@ -104,7 +106,11 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
         ..Container::default()
     };
     let mut template = PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(pod_labels), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
+            labels: Some(pod_labels),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
             affinity: Some(spread_over_hosts(inputs, component)),
             automount_service_account_token: Some(false),

@@ -58,6 +58,7 @@ pub fn deployment(inputs: &Inputs<'_>, config: &str, join: &str) -> Object {
         Parts {
             component: Component::Proxy,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             service_account: None,
             args: vec!["--diag-addr=0.0.0.0:3000".into()],
             // Proxy verifies its own certificate against the system's trust store when it starts, and refuses to run when

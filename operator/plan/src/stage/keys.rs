@@ -9,11 +9,15 @@ use crds::{ConditionType, Reason};
 use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::fact::Fact;
 use crate::keys::{Authorities, CertificateFacts};
-use crate::observed::{AuthoritySecret, WebSecret};
+use crate::observed::{AuthoritySecret, LicenseSecret, WebSecret};
 use crate::step::Step;
 
 /// A web certificate is renewed when less than this is left of its 90 days.
 const RENEW_BEFORE: TimeDelta = TimeDelta::days(30);
+/// A licence that ends within this is told of.
+const WARN_BEFORE: TimeDelta = TimeDelta::days(30);
+/// Name of the licence among the certificates in status.
+const LICENSE: &str = "license";
 
 /// What the later stages build on.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Outcome {
     pub authorities: Option<Authorities>,
     /// For status.
     pub certificates: Vec<CertificateStatus>,
+    /// Digest of the licence, for tenants that have one.
+    pub license: Option<String>,
 }
 
 /// Plans the stage.
@@ -63,8 +69,8 @@ pub fn plan(scope: &Scope<'_>) -> Outcome {
             stage.verdict(ConditionType::CertificatesReady, Answer::False, Reason::InProgress, progress);
         }
     }
-    license(scope, &mut stage);
-    Outcome { stage, authorities: authorities.map(|found| found.authorities), certificates }
+    let license = license(scope, &mut stage, &mut certificates);
+    Outcome { stage, authorities: authorities.map(|found| found.authorities), certificates, license }
 }
 
 fn authorities(scope: &Scope<'_>, stage: &mut Stage) -> Option<AuthoritySecret> {
@@ -111,13 +117,38 @@ fn web<'a>(scope: &Scope<'a>, stage: &mut Stage) -> Option<&'a WebSecret> {
     None
 }
 
-fn license(scope: &Scope<'_>, stage: &mut Stage) {
-    let (Edition::Enterprise, Some(secret)) = (scope.wanted.edition, &scope.wanted.license_secret) else { return };
+/// The licence is there, and not at its end. The Secret says which one Auth is to run with, Auth when the one that it runs
+/// with ends.
+fn license(scope: &Scope<'_>, stage: &mut Stage, certificates: &mut Vec<CertificateStatus>) -> Option<String> {
+    let (Edition::Enterprise, Some(secret)) = (scope.wanted.edition, &scope.wanted.license_secret) else { return None };
     let condition = ConditionType::LicenseValid;
     let missing = match &scope.observed.secrets.license {
-        Fact::Known(Ok(())) => {
-            stage.verdict(condition, Answer::True, Reason::AsSpecified, format!("Secret {secret} holds a licence"));
-            return;
+        Fact::Known(Ok(LicenseSecret { digest })) => {
+            let Some(ends) = license_ends(scope) else {
+                stage.verdict(condition, Answer::True, Reason::AsSpecified, format!("Secret {secret} holds a licence"));
+                return Some(digest.clone());
+            };
+            certificates.push(CertificateStatus {
+                name: LICENSE.into(),
+                not_after: rfc3339(ends),
+                issuer: "Teleport".into(),
+            });
+            let remedy =
+                format!("put a new one into Secret {secret}: Auth is restarted for it in the next maintenance window");
+            let ends_at = rfc3339(ends);
+            let (answer, reason, message) = if ends <= scope.observed.wall {
+                (Answer::False, Reason::LicenseExpired, format!("the licence ended at {ends_at}: {remedy}"))
+            } else if ends - WARN_BEFORE <= scope.observed.wall {
+                (Answer::True, Reason::LicenseExpiring, format!("the licence ends at {ends_at}: {remedy}"))
+            } else {
+                (Answer::True, Reason::AsSpecified, format!("the licence ends at {ends_at}"))
+            };
+            stage.verdict(condition, answer, reason, message);
+            let turns = [ends - WARN_BEFORE, ends].into_iter().find(|turn| *turn > scope.observed.wall);
+            if let Some(turn) = turns {
+                stage.wakes_in(turn - scope.observed.wall);
+            }
+            return Some(digest.clone());
         }
         Fact::Unknown => {
             stage.verdict(
@@ -127,7 +158,7 @@ fn license(scope: &Scope<'_>, stage: &mut Stage) {
                 format!("Secret {secret} could not be read yet"),
             );
             stage.unread.push(format!("Secret {secret} could not be read"));
-            return;
+            return None;
         }
         Fact::Absent => format!("Secret {secret} does not exist"),
         Fact::Known(Err(fault)) => format!("Secret {secret} {fault}"),
@@ -139,6 +170,15 @@ fn license(scope: &Scope<'_>, stage: &mut Stage) {
     stage.verdict(condition, Answer::False, Reason::LicenseSecretMissing, &message);
     // Secrets are not watched: looking again makes creating it enough.
     stage.stalls(Reason::LicenseSecretMissing, message, RETRY);
+    None
+}
+
+/// When the licence ends that Auth runs with: as it says, or has said last.
+fn license_ends(scope: &Scope<'_>) -> Option<DateTime<Utc>> {
+    let said = scope.observed.teleport.auth.known().and_then(|ping| ping.license_expires);
+    let recorded = scope.observed.tenant.status.iter().flat_map(|status| &status.certificates);
+    let recorded = recorded.into_iter().find(|certificate| certificate.name == LICENSE);
+    said.or_else(|| recorded?.not_after.parse().ok())
 }
 
 fn status(name: &str, facts: &CertificateFacts, issuer: &str) -> CertificateStatus {

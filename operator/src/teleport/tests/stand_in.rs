@@ -270,6 +270,9 @@ struct Auth {
     seen: Arc<Seen>,
 }
 
+/// When the licence of every Auth here ends, in Unix seconds.
+pub const LICENSE_ENDS: i64 = 1_800_000_000;
+
 #[tonic::async_trait]
 impl AuthService for Auth {
     async fn ping(&self, _: tonic::Request<PingRequest>) -> Result<tonic::Response<PingResponse>, Status> {
@@ -279,6 +282,7 @@ impl AuthService for Auth {
             cluster_name,
             server_version: "v17.5.2".to_owned(),
             server_features: Some(Features { cloud }),
+            license_expiry: Some(prost_types::Timestamp { seconds: LICENSE_ENDS, nanos: 0 }),
         }))
     }
 

@@ -11,7 +11,7 @@ use plan::feed::standing::Standing;
 use plan::manifest::kept::Kept;
 use plan::names::Component;
 use plan::object::{Kind, Ref};
-use plan::observed::{Objects, Observed, Process, Processes, Secrets, WebSecret};
+use plan::observed::{LicenseSecret, Objects, Observed, Process, Processes, Secrets, WebSecret};
 use plan::teleport::{AuthPing, WebPing};
 use plan::updates::Updates;
 use plan::{Fact, Plan};
@@ -58,7 +58,7 @@ impl World {
                         .clone()
                         .map(|certificate| Ok(WebSecret { certificate, key_matches: true, issued_by_tenant: true })),
                 ),
-                license: Fact::answered(self.license.then_some(Ok(()))),
+                license: Fact::answered(self.license.then(|| Ok(LicenseSecret { digest: "0123456789abcdef".into() }))),
             },
             teleport: Processes {
                 auth: self.auth(),
@@ -112,7 +112,11 @@ impl World {
         }
         let name = &ready[self.turn % ready.len()];
         let Some(version) = self.version_of(name) else { return Fact::Absent };
-        Fact::Known(AuthPing { cluster_name: self.tenant.spec.domain.clone(), version: version.to_string() })
+        Fact::Known(AuthPing {
+            cluster_name: self.tenant.spec.domain.clone(),
+            version: version.to_string(),
+            license_expires: None,
+        })
     }
 
     /// What Proxy answers: one of its processes.
