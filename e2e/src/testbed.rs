@@ -235,6 +235,12 @@ pub fn chart(name: &str) -> PathBuf {
     root().join("charts").join(name)
 }
 
+/// A namespace whose pods must keep the strictest standard of Kubernetes: one that breaks it is never created.
+pub fn namespace(name: &str) -> Value {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+}
+
 /// The policy that the chart asks for in each AWS account.
 ///
 /// # Errors

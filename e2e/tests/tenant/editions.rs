@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
-use e2e::testbed::{TestBed, wait_until};
+use e2e::testbed::{TestBed, namespace, wait_until};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ pub async fn licensed(bed: &TestBed) -> anyhow::Result<()> {
 async fn hand_in(bed: &TestBed, end: DateTime<Utc>) -> anyhow::Result<()> {
     let list = json!({
         "apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "licensed"}},
+            namespace("licensed"),
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "licensed", "name": "licence"},
              "stringData": {"license.pem": license_until(end)?}},
         ],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crds::Tenant;
-use e2e::testbed::TestBed;
+use e2e::testbed::{TestBed, namespace};
 use serde_json::{Value, json};
 
 /// How long a tenant may take to be made, beside the others of its wave.
@@ -37,8 +37,7 @@ pub fn with(mut tenant: Value, field: &str, value: Value) -> Value {
 
 /// Applies a tenant and its namespace.
 pub async fn apply(bed: &TestBed, tenant: &Value) -> anyhow::Result<()> {
-    let namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant["metadata"]["namespace"]}});
+    let namespace = namespace(tenant["metadata"]["namespace"].as_str().context("a tenant without a namespace")?);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [namespace, tenant]});
     bed.apply(&list.to_string()).await.map(drop)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use e2e::testbed::{TestBed, wait_until};
+use e2e::testbed::{TestBed, namespace, wait_until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -79,7 +79,7 @@ pub async fn of_pods(bed: &TestBed) -> anyhow::Result<()> {
 async fn surroundings(bed: &TestBed) -> anyhow::Result<()> {
     let amounts = json!({"cpu": "32", "memory": "256Gi", "pods": "110"});
     let items = json!([
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        namespace(NAMESPACE),
         {"apiVersion": "v1", "kind": "Node", "metadata": {
             "name": NODE, "labels": {"pool": NODE, "kubernetes.io/hostname": NODE},
             "annotations": {"kwok.x-k8s.io/node": "fake"},

@@ -78,7 +78,7 @@ pub fn pinned(namespace: &str, name: &str, version: &str) -> Value {
 
 /// Makes a namespace with windows and tenants, and waits until all tenants are ready.
 pub async fn make(bed: &TestBed, namespace: &str, windows: &[Value], tenants: &[Value]) -> anyhow::Result<()> {
-    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let space = e2e::testbed::namespace(namespace);
     let items: Vec<&Value> = [&space].into_iter().chain(windows).chain(tenants).collect();
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()).await?;
     let names = tenants.iter().filter_map(|tenant| tenant["metadata"]["name"].as_str());
@@ -129,7 +129,7 @@ pub async fn with_window(bed: &TestBed, namespace: &str, version: &str, window: 
     let domain = format!("{namespace}.example.com");
     let mut wanted = tenant(namespace, namespace, &domain);
     wanted["spec"]["version"] = json!(version);
-    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let space = e2e::testbed::namespace(namespace);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [space, window, wanted]});
     bed.apply(&list.to_string()).await?;
     bed.await_condition(namespace, namespace, "Ready", "True", Duration::from_secs(100)).await?;
