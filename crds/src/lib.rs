@@ -8,6 +8,7 @@ pub mod maintenance_window;
 pub mod manifest;
 pub mod network;
 pub mod pod;
+pub mod processes;
 pub mod published;
 pub mod tenant;
 pub mod tenant_status;

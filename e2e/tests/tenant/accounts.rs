@@ -18,11 +18,7 @@ const PROVISIONER: &str = "tenancy-provisioner";
 
 /// Fills the account, makes room, takes it back; then calls by another role.
 pub async fn are_filled_in_order(bed: &TestBed) -> anyhow::Result<()> {
-    let good = fleet::text(bed).await?;
-    let outcome = fill(bed, &good).await;
-    // The scenarios that follow stand on it.
-    fleet::write(bed, &good).await?;
-    outcome
+    fleet::for_a_while(bed, async |good| fill(bed, good).await).await
 }
 
 async fn fill(bed: &TestBed, good: &str) -> anyhow::Result<()> {

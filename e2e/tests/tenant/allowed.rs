@@ -13,11 +13,7 @@ const TOLD: Duration = Duration::from_secs(20);
 
 /// One tenant waits for its namespace's label, one has a domain of nobody, and a narrower policy takes nothing away.
 pub async fn domains(bed: &TestBed) -> anyhow::Result<()> {
-    let good = fleet::text(bed).await?;
-    let outcome = under_rules(bed, &good).await;
-    // The scenarios that follow stand on it.
-    fleet::write(bed, &good).await?;
-    outcome
+    fleet::for_a_while(bed, async |good| under_rules(bed, good).await).await
 }
 
 async fn under_rules(bed: &TestBed, good: &str) -> anyhow::Result<()> {

@@ -21,15 +21,19 @@ const METRIC: &str = "tenant_operator_policy_valid";
 
 /// Breaks it and mends it; then a tenant asks for a region that it does not have, until it has.
 pub async fn bad_edit(bed: &TestBed) -> anyhow::Result<()> {
+    for_a_while(bed, async |good| edits(bed, good).await).await
+}
+
+/// Does something with the policy and puts it back, whatever came of it: the scenarios that follow stand on it.
+pub async fn for_a_while(bed: &TestBed, edits: impl AsyncFnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let good = text(bed).await?;
-    let outcome = edits(bed, &good).await;
-    // The scenarios that follow stand on it.
+    let outcome = edits(&good).await;
     write(bed, &good).await?;
     outcome
 }
 
 /// The installation as it is written now.
-pub async fn text(bed: &TestBed) -> anyhow::Result<String> {
+async fn text(bed: &TestBed) -> anyhow::Result<String> {
     let found = cluster::object(bed, NAMESPACE, "configmap", CONFIG_MAP).await?.context("there is no fleet policy")?;
     Ok(found["data"][KEY].as_str().context("the fleet policy is empty")?.to_owned())
 }

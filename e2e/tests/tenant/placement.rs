@@ -135,15 +135,14 @@ async fn mistyped(bed: &TestBed, tenant_id: &str) -> anyhow::Result<()> {
 
 /// The fleet policy changes the template of everybody: it waits for a window, and what a tenant says itself stays above it.
 async fn from_the_fleet(bed: &TestBed, tenant_id: &str) -> anyhow::Result<()> {
-    let good = fleet::text(bed).await?;
     let before = pods(bed, &format!("tenancy.dev/tenant-id={tenant_id}")).await?;
-    let mut policy: Value = serde_saphyr::from_str(&good)?;
-    policy["pod"] = json!({"labels": {"team": "fleet", "cost-centre": "4711"}});
-    fleet::write(bed, &policy.to_string()).await?;
-    let outcome = beneath(bed, tenant_id, &before).await;
-    // The scenarios that follow stand on it.
-    fleet::write(bed, &good).await?;
-    outcome
+    fleet::for_a_while(bed, async |good| {
+        let mut policy: Value = serde_saphyr::from_str(good)?;
+        policy["pod"] = json!({"labels": {"team": "fleet", "cost-centre": "4711"}});
+        fleet::write(bed, &policy.to_string()).await?;
+        beneath(bed, tenant_id, &before).await
+    })
+    .await
 }
 
 async fn beneath(bed: &TestBed, tenant_id: &str, before: &[Pod]) -> anyhow::Result<()> {

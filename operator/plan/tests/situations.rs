@@ -19,8 +19,10 @@ mod world;
 use std::sync::Arc;
 
 use crds::MaintenanceWindowSpec;
+use plan::observed::Observed;
 use plan::updates::WindowFact;
 use plan::window::Schedule;
+use plan::{Fact, Plan};
 use serde_json::{Value, json};
 use world::World;
 
@@ -54,6 +56,17 @@ fn settled(spec: Value) -> World {
         world.tick();
     }
     panic!("not settled: {:#?}", world.tenant.status);
+}
+
+/// Plans what was observed; the world answers what is asked for besides.
+fn planned(world: &World, mut observed: Observed) -> Plan {
+    let mut plan = plan::tenant(&observed);
+    while let Some(need) = plan.needs.pop() {
+        let found = world.objects.get(&need).map(|live| (**live).clone());
+        observed.objects.live.insert(need, Fact::answered(found));
+        plan = plan::tenant(&observed);
+    }
+    plan
 }
 
 /// Another generation of the spec.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use plan::Plan;
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
 use plan::observed::StageName;
-use plan::{Fact, Plan};
 use serde_json::json;
 
-use super::settled;
 use super::world::World;
+use super::{planned, settled};
 
 fn backup(world: &World, name: &str, created: DateTime<Utc>) -> BackupFacts {
     let id = world.identity().id;
@@ -126,12 +126,7 @@ fn a_policy_that_cannot_be_used_is_told_while_the_last_good_one_is_in_force() {
     let see = |world: &mut World, fault: Option<&str>| {
         let mut observed = world.observe();
         observed.updates.policy_fault = fault.map(str::to_owned);
-        let mut plan = plan::tenant(&observed);
-        while let Some(need) = plan.needs.pop() {
-            let found = world.objects.get(&need).map(|live| (**live).clone());
-            observed.objects.live.insert(need, Fact::answered(found));
-            plan = plan::tenant(&observed);
-        }
+        let plan = planned(world, observed);
         world.write(&plan);
         told(world, "PolicyStale")
     };

@@ -5,8 +5,8 @@ use plan::observed::{LicenseSecret, Observed};
 use plan::{Fact, Plan};
 use serde_json::json;
 
-use super::settled;
 use super::world::World;
+use super::{planned, settled};
 
 fn licensed() -> World {
     settled(json!({"edition": "Enterprise", "licenseSecretRef": {"name": "licence"}}))
@@ -17,16 +17,6 @@ fn says(observed: &mut Observed, ends: Option<DateTime<Utc>>) {
     if let Fact::Known(ping) = &mut observed.teleport.auth {
         ping.license_expires = ends;
     }
-}
-
-fn planned(world: &World, mut observed: Observed) -> Plan {
-    let mut plan = plan::tenant(&observed);
-    while let Some(need) = plan.needs.pop() {
-        let found = world.objects.get(&need).map(|live| (**live).clone());
-        observed.objects.live.insert(need, Fact::answered(found));
-        plan = plan::tenant(&observed);
-    }
-    plan
 }
 
 fn condition(plan: &Plan, type_: &str) -> (String, String, String) {

@@ -7,7 +7,7 @@ use plan::{Fact, Plan};
 use serde_json::json;
 
 use super::world::World;
-use super::{ENOUGH, edit, message, run, settled};
+use super::{ENOUGH, edit, message, planned, run, settled};
 
 /// A tenant of two Auth and two Proxy processes whose hop waits for nothing but its last look.
 fn at_verify() -> World {
@@ -31,13 +31,7 @@ fn stage(world: &World) -> Option<HopStage> {
 fn with(world: &World, each: Fact<Vec<Process>>) -> Plan {
     let mut observed = world.observe();
     observed.teleport.each = each;
-    let mut plan = plan::tenant(&observed);
-    while let Some(need) = plan.needs.pop() {
-        let found = world.objects.get(&need).map(|live| (**live).clone());
-        observed.objects.live.insert(need, Fact::answered(found));
-        plan = plan::tenant(&observed);
-    }
-    plan
+    planned(world, observed)
 }
 
 /// All as they should be, but for one.
