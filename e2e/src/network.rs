@@ -8,6 +8,7 @@ use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::open_files;
 use crate::slot::Slot;
 
 mod directory;
@@ -34,7 +35,7 @@ type Ready = mpsc::Sender<()>;
 impl Network {
     /// Starts everything; returns once the cluster's Services and endpoints are known.
     pub async fn start(client: Client, slot: &Slot) -> Network {
-        service_proxy::raise_file_limit();
+        open_files::raise();
         let loopback = Loopback::of(slot);
         let directory = Arc::new(Directory::new(loopback));
         let (ready, mut all_ready) = mpsc::channel(1);

@@ -10,7 +10,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1 as core;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -28,15 +27,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Accepted connections on their way to their task.
 const ACCEPTED: usize = 256;
-
-/// Every listener and connection is a file; the usual soft limit of 1,024 is for programs that use select(2).
-pub(super) fn raise_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
-    if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-}
 
 /// Proxies all Services until it is dropped, and every listener and connection with it.
 pub(super) async fn run(client: Client, directory: Arc<Directory>, ready: Ready) {

@@ -67,7 +67,6 @@ pub async fn of_pods(bed: &TestBed) -> anyhow::Result<()> {
         after.iter().all(|pod| pod.labels().get("team").map(String::as_str) == Some("two")),
         "Proxy is of the old team"
     );
-    let names = |pods: &[Pod]| pods.iter().map(ResourceExt::name_any).collect::<BTreeSet<_>>();
     let still = pods(bed, &component(&tenant_id, "auth")).await?;
     ensure!(names(&still) == names(std::slice::from_ref(&auth)), "Auth was restarted for Proxy's labels");
 
@@ -126,7 +125,6 @@ async fn mistyped(bed: &TestBed, tenant_id: &str) -> anyhow::Result<()> {
     .await?;
     let found = bed.tenants(NAMESPACE).get("placed").await?;
     ensure!(condition(&found, "Available")?.0 == "True", "users cannot log in: {:?}", condition(&found, "Available")?);
-    let names = |pods: &[Pod]| pods.iter().map(ResourceExt::name_any).collect::<BTreeSet<_>>();
     let after = pods(bed, &format!("tenancy.dev/tenant-id={tenant_id}")).await?;
     ensure!(names(&before) == names(&after), "pods were replaced");
     edit(bed, NAMESPACE, "placed", tolerations("Exists")).await?;
@@ -156,7 +154,6 @@ async fn beneath(bed: &TestBed, tenant_id: &str, before: &[Pod]) -> anyhow::Resu
         }
     })
     .await?;
-    let names = |pods: &[Pod]| pods.iter().map(ResourceExt::name_any).collect::<BTreeSet<_>>();
     let selector = format!("tenancy.dev/tenant-id={tenant_id}");
     ensure!(names(&pods(bed, &selector).await?) == names(before), "pods were replaced outside a window");
     // A new tenant has nothing that could be held back.
@@ -174,6 +171,10 @@ async fn beneath(bed: &TestBed, tenant_id: &str, before: &[Pod]) -> anyhow::Resu
         ensure!((label("team"), label("cost-centre")) == (Some("three"), Some("4711")), "labels {:?}", pod.labels());
     }
     Ok(())
+}
+
+fn names(pods: &[Pod]) -> BTreeSet<String> {
+    pods.iter().map(ResourceExt::name_any).collect()
 }
 
 /// The pods with these labels that are not ending.

@@ -1,49 +1,65 @@
 //! What the texts of the fleet policy look like: one regular expression each, by which the policy is checked and which its
 //! JSON Schema shows to editors and to helm. `$` is the end of the text: none of them holds a line break.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use regex::Regex;
 
-/// Installation id.
-pub const ID: &str = "^[a-z][a-z0-9]{1,7}$";
-/// AWS account id.
-pub const ACCOUNT: &str = "^[0-9]{12}$";
-/// AWS region.
-pub const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$";
-/// Issuer of tokens without its scheme.
-pub const ISSUER: &str = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$";
-/// IAM path.
-pub const ROLE_PATH: &str = "^/([A-Za-z0-9._+=,@-]+/)*$";
-/// ARN of an IAM policy.
-pub const POLICY_ARN: &str = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9._+=,@/-]+$";
-/// ARN of an IAM role.
-pub const ROLE_ARN: &str = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9._+=,@/-]+$";
-/// What tenants refer to: a port pool, a channel.
-pub const NAME: &str = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
-/// Duration; `duration::parse` reads it.
-pub const DURATION: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
-/// Image without tag and digest.
-pub const REPOSITORY: &str = "^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
-/// Key of a label or annotation.
-pub const LABEL_KEY: &str = "^([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$";
-/// Value of a label.
-pub const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
-/// Name of a Kubernetes object.
-pub const OBJECT_NAME: &str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
-/// A domain under which others lie.
-pub const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
-/// DNS domain.
-pub const DNS: &str = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
-/// Released version.
-pub const VERSION: &str = "^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}$";
-/// Instant of RFC 3339.
-pub const INSTANT: &str =
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
-/// Image digest.
-pub const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
+/// Declares each as a text, and all of them together.
+macro_rules! patterns {
+    ($($(#[$what:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$what])* pub const $name: &str = $text;)*
+        const ALL: &[&str] = &[$($text),*];
+    };
+}
+
+patterns! {
+    /// Installation id.
+    ID = "^[a-z][a-z0-9]{1,7}$";
+    /// AWS account id.
+    ACCOUNT = "^[0-9]{12}$";
+    /// AWS region.
+    REGION = "^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$";
+    /// Issuer of tokens without its scheme.
+    ISSUER = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$";
+    /// IAM path.
+    ROLE_PATH = "^/([A-Za-z0-9._+=,@-]+/)*$";
+    /// ARN of an IAM policy.
+    POLICY_ARN = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9._+=,@/-]+$";
+    /// ARN of an IAM role.
+    ROLE_ARN = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9._+=,@/-]+$";
+    /// What tenants refer to: a port pool, a channel.
+    NAME = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
+    /// Duration; `duration::parse` reads it.
+    DURATION = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+    /// Image without tag and digest.
+    REPOSITORY = "^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+    /// Key of a label or annotation.
+    LABEL_KEY = "^([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$";
+    /// Value of a label.
+    LABEL_VALUE = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
+    /// Name of a Kubernetes object.
+    OBJECT_NAME = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+    /// A domain under which others lie.
+    DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
+    /// DNS domain.
+    DNS = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
+    /// Released version.
+    VERSION = "^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){2}$";
+    /// Instant of RFC 3339.
+    INSTANT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+    /// Image digest.
+    DIGEST = "^sha256:[0-9a-f]{64}$";
+}
+
+/// Compiled once: a tenant's labels are looked at on every run.
+static COMPILED: LazyLock<HashMap<&str, Regex>> =
+    LazyLock::new(|| ALL.iter().map(|pattern| (*pattern, Regex::new(pattern).expect("it compiles"))).collect());
 
 /// Whether a text is as one of them says.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))
+    COMPILED.get(pattern).is_some_and(|regex| regex.is_match(text))
 }
 
 #[cfg(test)]

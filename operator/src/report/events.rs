@@ -142,9 +142,12 @@ fn result(result: HopResult) -> &'static str {
 /// Ready and Stalled turning.
 fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
     let mut events = Vec::new();
+    let of = |type_: &str| {
+        let found = |status: &TenantStatus| status.conditions.iter().find(|found| found.type_ == type_).cloned();
+        (found(before), found(after))
+    };
     let turned = |type_: &str| {
-        let of = |status: &TenantStatus| status.conditions.iter().find(|condition| condition.type_ == type_).cloned();
-        let (was, is) = (of(before), of(after));
+        let (was, is) = of(type_);
         let status = |condition: &Option<Condition>| condition.as_ref().map(|condition| condition.status.clone());
         (status(&was) != status(&is)).then_some((was, is))
     };
@@ -161,21 +164,13 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
         Some(_) | None => {}
     }
     // Another remark, such as that a release which left the feed is back there and withdrawn, is another change.
-    let remark = |status: &TenantStatus| {
-        let type_ = ConditionType::ReleaseUnlisted.to_string();
-        status.conditions.iter().find(|condition| condition.type_ == type_).cloned()
-    };
-    let (was, is) = (remark(before), remark(after));
+    let (was, is) = of(&ConditionType::ReleaseUnlisted.to_string());
     if let Some(remark) = is.filter(|is| was.is_none_or(|was| was.message != is.message)) {
         events.push(event(EventType::Warning, &remark.reason, &remark.message));
     }
     // It may stay True while it nears its end.
-    let license = |status: &TenantStatus| {
-        let type_ = ConditionType::LicenseValid.to_string();
-        status.conditions.iter().find(|condition| condition.type_ == type_).cloned()
-    };
     let ending = [Reason::LicenseExpiring, Reason::LicenseExpired].map(|reason| reason.to_string());
-    let (was, is) = (license(before), license(after));
+    let (was, is) = of(&ConditionType::LicenseValid.to_string());
     if let Some(license) = is.filter(|is| ending.contains(&is.reason) && was.is_none_or(|was| was.reason != is.reason))
     {
         events.push(event(EventType::Warning, &license.reason, &license.message));
