@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use crds::tenant_status::TenantStatus;
-use crds::update_status::{HopResult, Next, Update};
+use crds::update_status::{HopResult, Update};
 use futures::FutureExt as _;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
@@ -25,7 +25,8 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::windows::{Windows, name_of};
 
-/// How long a count of the line is good for; what this process claimed meanwhile is counted on top.
+/// How long a count of the line is good for, unless a window opens or closes; what this process claimed meanwhile is
+/// counted on top.
 const LINE: Duration = Duration::from_millis(100);
 /// How long a summary of all histories is good for.
 const STANDING: Duration = Duration::from_secs(5);
@@ -61,6 +62,9 @@ struct View {
     running: HashMap<String, String>,
     /// All of them, in line or running. Built once, and not by each run that asks for its place.
     line: Line,
+    /// Which of their windows were open. The count of a moment before a window opens would have nobody in line for it, and
+    /// whoever asks first then would go first.
+    open: HashMap<String, bool>,
 }
 
 /// The tenants of one window.
@@ -128,14 +132,14 @@ impl Fleet {
 
     /// Whether it is this tenant's turn.
     pub fn place(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> Place {
-        let view = self.view(windows, fleet_limit);
+        let view = self.view(windows, fleet_limit, Some(asker.window));
         let state = self.state();
         line(&view, &state, Some(asker.uid)).place(&waiting(asker))
     }
 
     /// Takes the place for this tenant, if it is still its turn. From here on it counts, whatever the watch shows.
     pub fn claim(&self, asker: Asker<'_>, windows: &Windows, fleet_limit: u32) -> bool {
-        let view = self.view(windows, fleet_limit);
+        let view = self.view(windows, fleet_limit, Some(asker.window));
         let mut state = self.state();
         let free = line(&view, &state, Some(asker.uid)).place(&waiting(asker)) == Place::Free;
         if free {
@@ -163,7 +167,7 @@ impl Fleet {
 
     /// Those whose turn it is and who do not run yet.
     pub fn next(&self, windows: &Windows, fleet_limit: u32) -> Vec<ObjectRef<Tenant>> {
-        let view = self.view(windows, fleet_limit);
+        let view = self.view(windows, fleet_limit, None);
         let next = {
             let state = self.state();
             line(&view, &state, None).next()
@@ -211,24 +215,31 @@ impl Fleet {
         self.state().claimed.retain(|uid, _| uids.contains(uid));
     }
 
-    fn view(&self, windows: &Windows, fleet_limit: u32) -> Arc<View> {
-        if let Some((_, view)) = self.state().line.as_ref().filter(|(at, _)| at.elapsed() < LINE) {
-            return Arc::clone(view);
-        }
+    fn view(&self, windows: &Windows, fleet_limit: u32, asked: Option<&str>) -> Arc<View> {
         let now = clock::now();
-        let (mut running, mut in_line) = (HashMap::new(), Vec::new());
+        let is_as =
+            |view: &View, window| view.open.get(window).is_none_or(|open| *open == windows.is_open(window, now));
+        let known = self.state().line.as_ref().filter(|(at, _)| at.elapsed() < LINE).map(|(_, view)| Arc::clone(view));
+        if let Some(view) = known.filter(|view| asked.is_none_or(|window| is_as(view, window))) {
+            return view;
+        }
+        let (mut running, mut in_line, mut open) = (HashMap::new(), Vec::new(), HashMap::new());
         for tenant in self.all() {
             let Ok(tenant) = &tenant.0 else { continue };
             let (Some(uid), Some(status)) = (tenant.uid(), &tenant.status) else { continue };
             if let Some(update) = status.update.as_ref().filter(|update| update.halted_at.is_none()) {
                 running.insert(uid, update.window.clone().unwrap_or_default());
-            } else if let Some(due_since) = stands_in_line(status, windows, now) {
-                in_line.push(Waiting { due_since, tenant: uid, window: status.window.clone().unwrap_or_default() });
+            } else if let Some(due_since) = status.next.as_ref().and_then(|next| next.due_since.as_ref()) {
+                let window = status.window.clone().unwrap_or_default();
+                let open = *open.entry(window.clone()).or_insert_with(|| windows.is_open(&window, now));
+                if stands_in_line(status, open) {
+                    in_line.push(Waiting { due_since: from_jiff(due_since.0), tenant: uid, window });
+                }
             }
         }
         let mut line = Line::new(fleet_limit, windows.limits(), in_line);
         running.values().for_each(|window| line.run(window));
-        let view = Arc::new(View { running, line });
+        let view = Arc::new(View { running, line, open });
         self.state().line = Some((Instant::now(), Arc::clone(&view)));
         view
     }
@@ -272,18 +283,14 @@ fn line(view: &View, state: &State, but: Option<&str>) -> Line {
     line
 }
 
-/// Since when a tenant has been due that nothing held back when it was last looked at but a place, or a window that is
-/// open by now.
-fn stands_in_line(status: &TenantStatus, windows: &Windows, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let next: &Next = status.next.as_ref()?;
-    let due_since = from_jiff(next.due_since.as_ref()?.0);
-    let open = status.window.as_ref().is_some_and(|window| windows.is_open(window, now));
+/// Whether nothing held a tenant back when it was last looked at but a place, or a window that is open by now.
+fn stands_in_line(status: &TenantStatus, open: bool) -> bool {
     let passed = |reason: &str| match reason {
         "ConcurrencyReached" => true,
         "WindowClosed" | "Excluded" => open,
         _ => false,
     };
-    next.blockers.iter().all(|blocker| passed(&blocker.reason)).then_some(due_since)
+    status.next.iter().flat_map(|next| &next.blockers).all(|blocker| passed(&blocker.reason))
 }
 
 /// What a tenant adds to what is known of releases. A hop that is halted has failed, whatever becomes of it.
@@ -308,3 +315,6 @@ fn record(tenant: &Tenant) -> Record {
         attempts: ended.chain(halted).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

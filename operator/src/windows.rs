@@ -124,6 +124,13 @@ impl Windows {
         known.is_some_and(|schedule| schedule.open_at(now).is_some())
     }
 
+    /// Knows this window from here on.
+    #[cfg(test)]
+    pub fn put(&self, window: MaintenanceWindow) {
+        let found = DeserializeGuard(Ok(window));
+        self.write().windows.insert(path(&found), known(&found));
+    }
+
     /// Follows both kinds; says whom a change concerns.
     pub fn follow(&self, client: &Client) -> impl Stream<Item = Changed> + Send + use<> {
         stream::select(self.follow_windows(client), self.follow_namespaces(client))

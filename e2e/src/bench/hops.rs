@@ -1,7 +1,7 @@
 //! The hops of a crowd, as a watch of their statuses tells of them: how many ran at once, how busy the places were, and who
 //! went before whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
@@ -17,6 +17,9 @@ use crate::testbed::TestBed;
 /// How often to say how far it is.
 const TELL: Duration = Duration::from_secs(30);
 
+/// What holds back all that wait alike.
+const OF_THE_LINE: [&str; 3] = ["ConcurrencyReached", "WindowClosed", "Excluded"];
+
 /// Since when a hop has been due, and whose it is: the order in which they are to begin.
 type Turn = (i64, String);
 
@@ -31,6 +34,8 @@ pub struct Hops {
     running: BTreeMap<String, (Instant, Option<HopRecord>)>,
     /// In the order in which they began for the first time.
     begun: Vec<Turn>,
+    /// What else than a place or the window held back those that waited, by uid: they lose their turn to those behind.
+    held: BTreeMap<String, BTreeSet<String>>,
     last_begun: Instant,
     ended: usize,
     failed: Vec<String>,
@@ -59,8 +64,10 @@ pub struct Summary {
     pub busy: f64,
     /// Hops that began before one that had been due for longer.
     pub overtook: usize,
-    /// By how many places the one that was farthest from its turn was off.
+    /// By how many places the one that was farthest from its turn was off, of those that only waited for it.
     pub displaced: usize,
+    /// How many waited for something else, too, by what it was.
+    pub held: BTreeMap<String, usize>,
     /// How long a hop took on average.
     pub hop: Duration,
     /// From the opening to the end of the last hop.
@@ -75,6 +82,7 @@ impl Hops {
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
             begun: Vec::new(),
+            held: BTreeMap::new(),
             last_begun: opened,
             ended: 0,
             failed: Vec::new(),
@@ -94,6 +102,11 @@ impl Hops {
         self.seen = at;
         if let Some(since) = status.next.as_ref().and_then(|next| next.due_since.as_ref()) {
             self.waiting.insert(uid.clone(), since.0.as_second());
+        }
+        let blockers = status.next.iter().flat_map(|next| &next.blockers).map(|blocker| blocker.reason.clone());
+        let others: Vec<String> = blockers.filter(|reason| !OF_THE_LINE.contains(&reason.as_str())).collect();
+        if !others.is_empty() && !self.begun.iter().any(|(_, before)| *before == uid) {
+            self.held.entry(uid.clone()).or_default().extend(others);
         }
         let last = status.history.first();
         match (&status.update, self.running.contains_key(&uid)) {
@@ -127,25 +140,30 @@ impl Hops {
     }
 
     fn summary(&self, limit: usize) -> Summary {
-        let mut order = self.begun.clone();
+        let line: Vec<&Turn> = self.begun.iter().filter(|(_, uid)| !self.held.contains_key(uid)).collect();
+        let mut order = line.clone();
         order.sort();
-        let place = |turn: &Turn| order.binary_search(turn).unwrap_or_default();
-        let off = self.begun.iter().enumerate().map(|(at, turn)| at.abs_diff(place(turn)));
+        let off = line.iter().enumerate().map(|(at, turn)| at.abs_diff(order.binary_search(turn).unwrap_or_default()));
+        let mut held = BTreeMap::new();
+        for reason in self.held.values().flatten() {
+            *held.entry(reason.clone()).or_default() += 1;
+        }
         let mut overtook = 0;
         let mut longest = i64::MAX;
-        for (since, _) in self.begun.iter().rev() {
+        for (since, _) in line.iter().rev() {
             overtook += usize::from(*since > longest);
             longest = longest.min(*since);
         }
-        let line = self.last_begun.saturating_duration_since(self.opened).as_secs_f64() * limit as f64;
+        let places = self.last_begun.saturating_duration_since(self.opened).as_secs_f64() * limit as f64;
         Summary {
             finished: self.ended,
             failed: self.failed.clone(),
             given_up: self.given_up,
             most: self.most,
-            busy: if line > 0.0 { self.ran_in_line.as_secs_f64() / line } else { 1.0 },
+            busy: if places > 0.0 { self.ran_in_line.as_secs_f64() / places } else { 1.0 },
             overtook,
             displaced: off.max().unwrap_or_default(),
+            held,
             hop: self.whole.checked_div(u32::try_from(self.ended).unwrap_or(u32::MAX)).unwrap_or_default(),
             total: self.last_ended.saturating_duration_since(self.opened),
         }
@@ -168,7 +186,10 @@ impl Summary {
         ensure!(self.finished == crowd, "{} of {crowd} hops ended", self.finished);
         // Those that find a place at the same moment may begin in any order, and while a claim that met a conflict is tried
         // again the others go on.
-        ensure!(self.displaced <= 2 * limit, "one hop began {} places away from its turn", self.displaced);
+        let Summary { displaced, held, .. } = self;
+        let others: usize = held.values().sum();
+        ensure!(2 * others < crowd, "{others} of {crowd} waited for something else: {held:?}");
+        ensure!(*displaced <= 2 * limit, "one hop began {displaced} places away from its turn; held back: {held:?}");
         Ok(())
     }
 }
@@ -284,6 +305,24 @@ mod tests {
         summary.check(3, 2).expect("two places suffice");
         assert!(summary.check(3, 1).unwrap_err().to_string().contains("2 hops ran at once"));
         assert!(summary.check(4, 2).unwrap_err().to_string().contains("3 of 4 hops ended"));
+    }
+
+    #[test]
+    fn one_that_waits_for_something_else_loses_its_turn_and_is_told_of() {
+        let mut seen = Seen::new();
+        for (name, since) in [("a", 1), ("b", 2), ("c", 3)] {
+            seen.due(name, since);
+        }
+        let blocker = json!({"reason": "NotSettled", "message": "a pod is not ready"});
+        let next = json!({"kind": "Patch", "to": "18.1.1", "hops": 1, "dueSince": "2026-11-27T00:00:01Z",
+            "actionable": false, "missed": 0, "blockers": [blocker]});
+        seen.see(0, "a", json!({ "next": next }));
+        seen.begins(0, "b");
+        seen.begins(0, "c");
+        seen.begins(1, "a");
+        let summary = seen.hops.summary(3);
+        assert_eq!((summary.overtook, summary.displaced), (0, 0));
+        assert_eq!(summary.held, [("NotSettled".to_owned(), 1)].into());
     }
 
     #[test]
