@@ -19,7 +19,7 @@ CHOSEN_BY_AWS = {
     "ProvisionedThroughput", "WarmThroughput",
 }
 # The member that names an entry of a list, where there is one.
-NAMES = ("AttributeName", "IndexName", "Key", "Sid")
+NAMES = ("AttributeName", "IndexName", "Key", "Sid", "ID")
 UNSET = {"NoSuchBucketPolicy", "NoSuchTagSet", "NoSuchPublicAccessBlockConfiguration", "NoSuchLifecycleConfiguration",
          "ServerSideEncryptionConfigurationNotFoundError", "OwnershipControlsNotFoundError", "NoSuchCORSConfiguration"}
 
@@ -55,6 +55,7 @@ class Account:
         self.dynamodb = boto3.client("dynamodb", **options)
         self.s3 = boto3.client("s3", config=path_style, **options)
         self.iam = boto3.client("iam", **options)
+        self.kms = boto3.client("kms", **options)
 
     def table(self, name):
         table = self.dynamodb.describe_table(TableName=name)["Table"]
@@ -63,6 +64,12 @@ class Account:
         backups = self.dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
         recovery = backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
         tags = self.dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]
+        encryption = table.get("SSEDescription", {})
+        if "KMSMasterKeyArn" in encryption:
+            manager = self.kms.describe_key(KeyId=encryption["KMSMasterKeyArn"])["KeyMetadata"]["KeyManager"]
+            encryption["KMSMasterKeyManager"] = manager
+            if manager == "AWS":
+                del encryption["KMSMasterKeyArn"]
         return flat(table | {"TimeToLive": time_to_live, "PointInTimeRecovery": recovery, "Tags": tags})
 
     def bucket(self, name):

@@ -36,6 +36,7 @@ class _Trace:
     principal: Optional[str] = None
     actions: tuple = ()
     resources: tuple = ()
+    needs: tuple = ()
     outcome: str = "allowed"
 
 
@@ -115,6 +116,7 @@ class Emulator:
         verdict = access.examine(call, principal, session, now)
         trace.actions = tuple(dict.fromkeys(need.action for need in verdict.needs))
         trace.resources = tuple(dict.fromkeys(need.resource for need in verdict.needs))
+        trace.needs = tuple(dict.fromkeys((need.action, need.resource) for need in verdict.needs))
         if call.name == "sts:AssumeRoleWithWebIdentity":
             trace.actions, trace.resources = (call.name,), (call.params.get("RoleArn", ""),)
         return verdict
@@ -176,6 +178,8 @@ class Emulator:
             return self._tables.perform(call, self._backend)
         if call.service == "iam":
             return roles.perform(call, self._backend)
+        if call.service == "kms":
+            world.mark_managed_keys(call.region)
         return self._backend.perform(call)
 
     def _write(self, request: Request, trace: _Trace) -> None:
@@ -186,6 +190,7 @@ class Emulator:
                 "principal_arn": trace.principal,
                 "resources": list(trace.resources),
                 "actions": list(trace.actions),
+                "needs": [list(need) for need in trace.needs],
                 "outcome": trace.outcome,
                 "user_agent": request.header("user-agent"),
             }

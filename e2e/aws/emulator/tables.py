@@ -89,6 +89,11 @@ class Tables:
                     "ResourceNotFoundException",
                     f"Requested resource not found: Stream: {call.params.get('StreamArn')} not found",
                 )
+            shard = call.params.get("ShardId")
+            if call.operation == "GetShardIterator" and shard != table.stream_shard.id:
+                raise ApiError(
+                    "ResourceNotFoundException", f"Requested resource not found: Shard does not exist: {shard}"
+                )
         response = backend.perform(call)
         while len(iterators) > _MAX_ITERATORS:
             del iterators[next(iter(iterators))]

@@ -141,6 +141,13 @@ def kms_key(region: str, reference: str) -> Optional[Key]:
     return backend.keys.get(name)
 
 
+def mark_managed_keys(region: str) -> None:
+    """moto says of every key that a customer manages it; the keys under the aliases of AWS are those of AWS."""
+    for key in kms_backends[ACCOUNT][region].keys.values():
+        if any(alias.startswith("alias/aws/") for alias in key.aliases):
+            key.key_manager = "AWS"
+
+
 def kms_tags(region: str, key_id: str) -> dict:
     listed = kms_backends[ACCOUNT][region].tagger.list_tags_for_resource(key_id)
     return {tag["TagKey"]: tag["TagValue"] for tag in next(iter(listed.values()), [])}

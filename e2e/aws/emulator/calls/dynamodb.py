@@ -33,6 +33,8 @@ _TRANSACTION = {
 }
 # What a restore does to the table that it makes.
 _RESTORE = ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem")
+# "Minimum permissions on a customer managed key" of the DynamoDB developer guide, grant and description apart.
+_KEY_USES = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey")
 _PARTIQL = {"SELECT": "PartiQLSelect", "INSERT": "PartiQLInsert", "UPDATE": "PartiQLUpdate", "DELETE": "PartiQLDelete"}
 
 
@@ -124,14 +126,21 @@ def _create(call: Call) -> list:
 
 
 def _key_use(call: Call) -> list:
-    """A customer key for a table: DynamoDB makes a grant on it in the caller's name."""
+    """A customer key for a table: DynamoDB makes a grant on it in the caller's name, and asks for every use of it."""
     reference = (call.params.get("SSESpecification") or {}).get("KMSMasterKeyId")
     if not reference or "alias/aws/dynamodb" in reference:
         return []
     from .kms import key_needs
 
     service = {"kms:ViaService": f"dynamodb.{call.region}.amazonaws.com"}
-    return key_needs(call.region, reference, ("kms:DescribeKey", "kms:CreateGrant"), service)
+    table = str(call.params.get("TableName", ""))
+    context = {
+        "kms:EncryptionContext:aws:dynamodb:tableName": table.rpartition("/")[2],
+        "kms:EncryptionContextKeys": ["aws:dynamodb:tableName", "aws:dynamodb:subscriberId"],
+    }
+    return key_needs(call.region, reference, ("kms:DescribeKey", "kms:CreateGrant"), service) + key_needs(
+        call.region, reference, _KEY_USES, {**service, **context}
+    )
 
 
 def _item(call: Call, action: str, body: dict) -> Need:
