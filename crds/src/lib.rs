@@ -10,6 +10,7 @@ pub mod network;
 pub mod pod;
 pub mod processes;
 pub mod published;
+pub mod storage;
 pub mod tenant;
 pub mod tenant_status;
 pub mod update_status;

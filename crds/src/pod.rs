@@ -127,7 +127,7 @@ fn label_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "maxProperties": MOST, "additionalProperties": {"type": "string", "maxLength": 63}})
 }
 
-fn annotation_map(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn annotation_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "maxProperties": MOST, "additionalProperties": {"type": "string", "maxLength": 1024}})
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::maintenance::Maintenance;
 use crate::network::Network;
 use crate::processes::{Auth, Proxy};
+use crate::storage::Storage;
 use crate::tenant_status::TenantStatus;
 
 /// One hosted Teleport cluster: its storage, credentials, certificate authorities, addresses and pods.
@@ -100,12 +101,18 @@ use crate::tenant_status::TenantStatus;
     validation = Rule::new("has(self.spec.network.portPool) == has(oldSelf.spec.network.portPool) && (!has(self.spec.network.portPool) || self.spec.network.portPool == oldSelf.spec.network.portPool)")
         .message("spec.network.portPool is immutable and can be neither set nor removed later: a published port never changes under a running tenant. Create a new Tenant")
         .field_path(".spec.network"),
+    validation = Rule::new("has(self.spec.network.loadBalancerClass) == has(oldSelf.spec.network.loadBalancerClass) && (!has(self.spec.network.loadBalancerClass) || self.spec.network.loadBalancerClass == oldSelf.spec.network.loadBalancerClass)")
+        .message("spec.network.loadBalancerClass is immutable and can be neither set nor removed later: another implementation would give another address. Create a new Tenant")
+        .field_path(".spec.network"),
     validation = Rule::new("has(self.spec.version) != has(self.spec.channel)")
         .message("spec.version or spec.channel: exactly one must be set, a version to stay on or a channel of the release feed to follow")
         .field_path(".spec.version"),
     validation = Rule::new("self.spec.size != 'XLarge' || (has(self.spec.auth.resources) && has(self.spec.auth.resources.requests) && has(self.spec.auth.resources.requests.cpu) && has(self.spec.auth.resources.requests.memory) && has(self.spec.proxy.resources) && has(self.spec.proxy.resources.requests) && has(self.spec.proxy.resources.requests.cpu) && has(self.spec.proxy.resources.requests.memory))")
         .message("spec.size XLarge has no resources of its own: set cpu and memory in spec.auth.resources.requests and in spec.proxy.resources.requests, or choose Large")
         .field_path(".spec.size"),
+    validation = Rule::new("!has(self.spec.storage.kmsKeyArn) || self.spec.storage.kmsKeyArn.split(':', 5)[3] == self.spec.region")
+        .message("spec.storage.kmsKeyArn must be a key in spec.region: make one there, or a replica of a multi-Region key")
+        .field_path(".spec.storage.kmsKeyArn"),
     validation = Rule::new("self.spec.edition != 'Enterprise' || has(self.spec.licenseSecretRef)")
         .message("spec.licenseSecretRef is required for edition Enterprise: name a Secret in this namespace with the key license.pem")
         .field_path(".spec.licenseSecretRef"),
@@ -184,6 +191,11 @@ pub struct TenantSpec {
     #[serde(default)]
     pub storage: Storage,
 
+    /// Where sessions are recorded: `Node`, on the agent, which uploads the recording afterwards; `NodeSync`, on the agent, straight
+    /// into the bucket; `Disabled`, not at all. Recording on the Proxy does not exist here. A change restarts Auth. Default `Node`.
+    #[serde(default)]
+    pub session_recording: SessionRecording,
+
     /// While true, deleting this Tenant is refused, and a deletion that got past the refusal is not carried out: the
     /// tenant keeps running until this is set to false.
     #[serde(default = "enabled")]
@@ -199,6 +211,18 @@ pub struct TenantSpec {
 
 pub(crate) fn enabled() -> bool {
     true
+}
+
+/// Where sessions are recorded.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionRecording {
+    /// On the agent; uploaded when the session is over.
+    #[default]
+    Node,
+    /// On the agent; streamed to Auth while the session runs, so that an agent that is lost takes nothing with it.
+    NodeSync,
+    /// Not at all.
+    Disabled,
 }
 
 /// Which Teleport build runs.
@@ -286,29 +310,5 @@ fn default_remember_for() -> String {
 impl Default for Agents {
     fn default() -> Self {
         Agents { report_ttl: default_report_ttl(), remember_for: default_remember_for(), forget: None }
-    }
-}
-
-/// How the tenant's data is kept.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Storage {
-    /// Whether both tables can be restored to any second of the last 35 days. Default true.
-    #[serde(default = "enabled")]
-    pub point_in_time_recovery: bool,
-
-    /// Days that an audit event is kept, 1 to 3650; applies to events written from then on. Default 365.
-    #[serde(default = "default_audit_retention_days")]
-    #[schemars(range(min = 1, max = 3650))]
-    pub audit_retention_days: i32,
-}
-
-fn default_audit_retention_days() -> i32 {
-    365
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Storage { point_in_time_recovery: true, audit_retention_days: default_audit_retention_days() }
     }
 }

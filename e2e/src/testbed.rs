@@ -22,6 +22,7 @@ use crate::open_files;
 mod agents;
 mod clock;
 mod cloud;
+mod drift;
 mod kubectl;
 mod operator;
 mod tenant;
@@ -34,6 +35,7 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use clock::pretended_clock;
 pub use cloud::Cloud;
+pub use drift::{DRIFTS, Drift};
 pub use operator::pod_of;
 pub use tenant::{Reach, wait_until};
 pub use updates::blockers;
@@ -56,6 +58,8 @@ pub const ISSUER: &str = "kubernetes.default.svc";
 pub const ROLE_PATH: &str = "/tenancy/eu1/";
 /// The operator's own role.
 pub const OPERATOR_ROLE: &str = "tenant-operator";
+/// The managed policy that bounds the roles of tenants.
+pub const BOUNDARY: &str = "tenant-boundary";
 /// How long helm waits for the operator's pods.
 const OPERATOR_START: Duration = Duration::from_secs(90);
 
@@ -153,7 +157,8 @@ impl TestBed {
     /// # Errors
     /// When a chart cannot be installed or the pods do not become ready.
     pub async fn install_operator(&self, values: &Value) -> anyhow::Result<()> {
-        let policy = operator_policy()?;
+        let policy = aws_policy("operator-policy.json")?;
+        let boundary_arn = self.cloud.create_policy(BOUNDARY, &aws_policy("tenant-boundary.json")?).await?;
         let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
         let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
         let helm = Helm::new(&self.control_plane)?;
@@ -173,8 +178,11 @@ impl TestBed {
             "fleet": {"installation": {
                 "id": INSTALLATION,
                 "aws": {"accounts": [{"id": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH,
-                    "maxTenants": 10000}]},
+                    "boundaryArn": boundary_arn, "maxTenants": 10000}]},
                 "portPools": [{"name": "default", "start": 11100, "end": 31099}],
+                "network": {"blockedRanges": ["10.0.0.0/8"], "serviceAnnotations": [
+                    "example.com/zone", "service.beta.kubernetes.io/aws-load-balancer-scheme",
+                ]},
             }},
         });
         merge(&mut merged, values);
@@ -245,9 +253,9 @@ pub fn namespace(name: &str) -> Value {
 ///
 /// # Errors
 /// When the chart does not have it.
-pub fn operator_policy() -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(chart("tenant-operator").join("files/operator-policy.json"))
-        .context("cannot read the operator's AWS policy")?;
+pub fn aws_policy(file: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(chart("tenant-operator").join("files").join(file))
+        .with_context(|| format!("cannot read {file}"))?;
     Ok(text.replace("${ACCOUNT}", ACCOUNT).replace("${INSTALLATION}", INSTALLATION).replace("${ROLE_PATH}", ROLE_PATH))
 }
 

@@ -33,6 +33,7 @@ fn kind(manifest: &Value) -> anyhow::Result<Kind> {
         "Deployment" => Kind::Deployment,
         "Job" => Kind::Job,
         "PodDisruptionBudget" => Kind::PodDisruptionBudget,
+        "NetworkPolicy" => Kind::NetworkPolicy,
         other => anyhow::bail!("a golden file holds a {other}"),
     })
 }

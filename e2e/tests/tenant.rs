@@ -14,15 +14,21 @@ mod tenant {
     pub mod documented;
     pub mod domains;
     pub mod drains;
+    pub mod drift;
     pub mod editions;
     pub mod edits;
     pub mod fleet;
     pub mod history;
     pub mod isolation;
+    pub mod keyed;
     pub mod manifest;
+    pub mod needed;
     pub mod placement;
     pub mod probes;
+    pub mod published;
+    pub mod reachable;
     pub mod ready;
+    pub mod remedies;
     pub mod removal;
     pub mod runner;
     pub mod silence;
@@ -32,8 +38,8 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    accounts, agents, allowed, clock, crash, domains, drains, editions, edits, fleet, isolation, placement, probes,
-    ready, removal, runner, silence, taken,
+    accounts, agents, allowed, clock, crash, domains, drains, drift, editions, edits, fleet, isolation, keyed, needed,
+    placement, probes, published, reachable, ready, remedies, removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,6 +77,8 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![
             scenario("a domain has one holder", &["first", "second"], domains::have_one_holder(bed)),
             scenario("versions wait, pods follow", &["edits"], edits::versions_wait_and_pods_follow(bed)),
+            scenario("the Service is as the spec says", &["published"], published::as_the_spec_says(bed)),
+            scenario("data lies under a key of the customer", &["keyed"], keyed::by_the_customer(bed)),
             scenario("replicas follow", &["replicas"], edits::replicas_follow(bed)),
             scenario("a drain takes one pod at a time", &["drained"], drains::take_one_pod(bed)),
             scenario("removal gives up the address alone", &["removal"], removal::gives_up_the_address_alone(bed)),
@@ -93,8 +101,15 @@ async fn scenarios(runner: &mut Runner<'_>) {
             accounts::are_filled_in_order(bed),
         )])
         .await;
+    runner.together(vec![scenario("a hand in the account is mended", &["drift"], drift::is_mended(bed))]).await;
+    runner.together(vec![scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed))]).await;
+    runner
+        .together(vec![scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed))])
+        .await;
     runner
         .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
         .await;
     runner.together(vec![scenario("the operator is killed", &["crash"], crash::while_tenants_are_made(bed))]).await;
+    // Of all the others: alone it finds nothing used. What recovery points need is used by updates.
+    runner.together(vec![scenario("each right is used", &[], needed::rights(bed))]).await;
 }

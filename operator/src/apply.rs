@@ -97,10 +97,15 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             Ok(())
         }
         Step::CreateAuthorities { domain } => {
+            context.memory.forget_secrets(&identity.uid);
             secrets::create_authorities(client, identity, domain, clock::wall()).await
         }
-        Step::UnguardAuthorities => secrets::unguard_authorities(client, identity).await,
+        Step::UnguardAuthorities => {
+            context.memory.forget_secrets(&identity.uid);
+            secrets::unguard_authorities(client, identity).await
+        }
         Step::IssueWebCertificate { domain } => {
+            context.memory.forget_secrets(&identity.uid);
             secrets::issue_web_certificate(client, identity, domain, clock::wall()).await
         }
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,

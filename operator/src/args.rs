@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::clock;
+use crate::isolation::IsolationArgs;
 
 /// Hosts many Teleport clusters as custom resources.
 #[derive(Debug, Parser)]
@@ -33,6 +34,10 @@ pub enum Command {
     /// Work with a fleet policy that is not in force.
     #[command(subcommand)]
     Fleet(FleetCommand),
+    /// Try everything that the Auth of one tenant may do on the data of another, in real AWS: allowed on its own and refused
+    /// elsewhere, or the exit code is 1. Nothing is changed. The kubeconfig in use must allow to read Tenants and to make
+    /// tokens of their ServiceAccounts.
+    VerifyIsolation(IsolationArgs),
 }
 
 /// What to do with a fleet policy.

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -48,8 +49,15 @@ struct Listed {
     owner: Option<ObjectRef<Tenant>>,
 }
 
-const WATCHED: [Kind; 6] =
-    [Kind::ServiceAccount, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::Job, Kind::PodDisruptionBudget];
+const WATCHED: [Kind; 7] = [
+    Kind::ServiceAccount,
+    Kind::ConfigMap,
+    Kind::Service,
+    Kind::Deployment,
+    Kind::Job,
+    Kind::PodDisruptionBudget,
+    Kind::NetworkPolicy,
+];
 
 /// The API of a kind.
 pub fn resource(kind: Kind) -> ApiResource {
@@ -61,6 +69,7 @@ pub fn resource(kind: Kind) -> ApiResource {
         Kind::Deployment => ApiResource::erase::<Deployment>(&()),
         Kind::Job => ApiResource::erase::<Job>(&()),
         Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+        Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
     }
 }
 
@@ -79,6 +88,7 @@ impl Children {
             self.follow_kind::<Deployment>(client, Kind::Deployment).boxed(),
             self.follow_kind::<Job>(client, Kind::Job).boxed(),
             self.follow_kind::<PodDisruptionBudget>(client, Kind::PodDisruptionBudget).boxed(),
+            self.follow_kind::<NetworkPolicy>(client, Kind::NetworkPolicy).boxed(),
         ])
     }
 

@@ -7,6 +7,7 @@ mod dynamodb;
 mod error;
 mod iam;
 mod in_creation;
+mod lifecycle;
 #[cfg(test)]
 pub mod memory;
 mod s3;
@@ -17,6 +18,7 @@ use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
 use plan::cloud::step::CloudStep;
 
 pub use aws::Aws;
+pub(crate) use aws::timeouts;
 pub use error::{CloudError, Refusal};
 
 /// One cloud account. A read that answers `Ok` is complete: what is not set is known not to be set.

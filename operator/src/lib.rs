@@ -15,6 +15,7 @@ pub mod error;
 pub mod fleet;
 pub mod follow;
 pub mod inventory;
+pub mod isolation;
 pub mod leader;
 pub mod listen;
 pub mod maintenance_window;

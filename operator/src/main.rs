@@ -4,14 +4,42 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use operator::args::{Args, Command, FleetCommand, LogFormat, RunArgs};
+use operator::isolation::{self, IsolationArgs};
 use operator::{clock, policy};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Whatever speaks TLS here asks for it.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
     match Args::parse().command {
         Command::Run(args) => run(args).await,
         Command::Fleet(command) => fleet(&command),
+        Command::VerifyIsolation(args) => verify_isolation(&args).await,
+    }
+}
+
+async fn verify_isolation(args: &IsolationArgs) -> ExitCode {
+    match isolation::verify(args).await {
+        Ok(reports) => {
+            reports.iter().for_each(|report| println!("{report}"));
+            let broken: usize = reports.iter().map(|report| report.broken().len()).sum();
+            let tried: usize = reports.iter().map(|report| report.rows.len()).sum();
+            match broken {
+                0 => {
+                    println!("isolation holds: {tried} rights, each allowed on the tenant's own and refused elsewhere")
+                }
+                broken => println!("isolation does NOT hold: {broken} of {tried} rights are not as promised"),
+            }
+            if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

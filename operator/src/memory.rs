@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::CloudFacts;
 use plan::cloud::backup::BackupFacts;
-use plan::observed::{Failure, FailureKind, Source, StageName};
+use plan::observed::{Failure, FailureKind, Secrets, Source, StageName};
 use rand::Rng as _;
 
 use crate::error::Class;
@@ -22,6 +22,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 const DENIED_DELAY: Duration = Duration::from_secs(300);
 /// The most by which a wait grows while nothing changes.
 const LONGEST_FACTOR: u32 = 30;
+/// How long a reading of the Secrets is good for. They cannot be watched, so that this delays what is told of a change.
+const SECRETS: Duration = Duration::from_secs(10);
 /// How long a conflict waits at first, so that the watch has brought what we conflicted with.
 const CONFLICT_DELAY: Duration = Duration::from_millis(50);
 
@@ -34,6 +36,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Tenant {
     cloud: Option<Reading>,
+    secrets: Option<Kept>,
     backups: Option<Listing>,
     /// What agents and users are told.
     told: told::Hearing,
@@ -43,6 +46,13 @@ struct Tenant {
     attempts: u32,
     /// What the last run did or waited for, and how often in a row it was the same.
     last: (String, u32),
+}
+
+/// The Secrets as they were read.
+struct Kept {
+    secrets: Secrets,
+    generation: Option<i64>,
+    read_at: Instant,
 }
 
 struct Reading {
@@ -112,6 +122,26 @@ impl Memory {
     /// When the cloud is to be read again.
     pub fn cloud_due(&self, uid: &str) -> Option<DateTime<Utc>> {
         self.look(uid, |tenant| tenant.cloud.as_ref().map(|reading| reading.good_until))
+    }
+
+    /// The Secrets as they were read a moment ago for this generation of the spec. Runs follow each other closely while a tenant is
+    /// made or updated, and Secrets change hardly ever.
+    pub fn secrets(&self, uid: &str, generation: Option<i64>, now: Instant) -> Option<Secrets> {
+        self.look(uid, |tenant| {
+            let kept = tenant.secrets.as_ref()?;
+            let young = now.saturating_duration_since(kept.read_at) < SECRETS;
+            (kept.generation == generation && young).then(|| kept.secrets.clone())
+        })
+    }
+
+    /// Keeps a reading of the Secrets, in which nothing may be missing: what somebody waits for is looked for each time.
+    pub fn keep_secrets(&self, uid: &str, generation: Option<i64>, secrets: Secrets, read_at: Instant) {
+        self.with(uid, |tenant| tenant.secrets = Some(Kept { secrets, generation, read_at }));
+    }
+
+    /// They are not as they were read.
+    pub fn forget_secrets(&self, uid: &str) {
+        self.with(uid, |tenant| tenant.secrets = None);
     }
 
     /// The backups on this day. The day on which a tenant is seen first passes without a list: else a process that begins
@@ -243,11 +273,27 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use plan::Fact;
     use plan::cloud::backup::{BackupKind, BackupStatus};
 
     use super::*;
 
     const CLOUD: (StageName, Source) = (StageName::Cloud, Source::Read);
+
+    #[test]
+    fn secrets_are_good_for_a_moment_and_for_one_generation() {
+        let memory = Memory::default();
+        let read_at = Instant::now();
+        let secrets = || Secrets { authorities: Fact::Absent, web: Fact::Absent, license: Fact::Absent };
+        let known = |uid: &str, generation, seconds| {
+            memory.secrets(uid, Some(generation), read_at + Duration::from_secs(seconds)).is_some()
+        };
+        assert!(!known("a", 1, 0));
+        memory.keep_secrets("a", Some(1), secrets(), read_at);
+        assert!(known("a", 1, 9) && !known("a", 1, 10) && !known("a", 2, 0) && !known("b", 1, 0));
+        memory.forget_secrets("a");
+        assert!(!known("a", 1, 0));
+    }
 
     #[test]
     fn what_is_repeated_in_vain_becomes_rarer_until_something_changes() {

@@ -43,8 +43,8 @@ pub fn identity(tenant: &Tenant) -> Identity {
 pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> Observed {
     let identity = identity(tenant);
     let ((secrets, secrets_failure), objects, cloud, vanished) = futures::join!(
-        secrets::read(&context.client, tenant, &identity),
-        objects(&identity, context, now),
+        secrets::read(tenant, &identity, context),
+        objects(tenant, &identity, context, now),
         cloud(tenant, &identity, context, now),
         vanished::read(&identity, context)
     );
@@ -74,6 +74,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         wall: clock::wall(),
         clock_skew: context.skew.current(),
         operator_version: env!("CARGO_PKG_VERSION").to_owned(),
+        operator_namespace: context.namespace.clone(),
         tenant: tenant.clone(),
         installation: context.policy.current().map(|installation| rendering::of_this_build(&installation)),
         namespace_labels: context.windows.labels(&identity.namespace),
@@ -81,6 +82,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         claims: context.claims.read(),
         cloud,
         objects,
+        troubles: Fact::Unknown,
         secrets,
         teleport,
         pools: context.pools.of(&identity),
@@ -97,7 +99,7 @@ fn in_accounts(tenant: &Tenant, identity: &Identity, context: &Context) -> BTree
 }
 
 /// The objects that tell whether the tenant serves; all others are read when a plan asks for them.
-async fn objects(identity: &Identity, context: &Context, now: DateTime<Utc>) -> Objects {
+async fn objects(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> Objects {
     let deployments = [identity.auth_deployment(0), identity.auth_deployment(1), identity.proxy_deployment()];
     let services = [identity.auth(), identity.public_service()];
     let references = deployments
@@ -105,8 +107,17 @@ async fn objects(identity: &Identity, context: &Context, now: DateTime<Utc>) -> 
         .into_iter()
         .chain(services.map(|name| Ref::new(Kind::Service, name)));
     let mut objects = Objects::default();
+    // The second Deployment of Auth is of no interest where one is asked for, none of ours is there, and no hop looks whether
+    // anything runs beside the first.
+    let hops = tenant.status.as_ref().is_some_and(|status| status.update.is_some());
+    let single = tenant.spec.auth.replicas < 2 && !hops;
+    let second = Ref::new(Kind::Deployment, identity.auth_deployment(1));
+    let (skipped, references): (Vec<Ref>, Vec<Ref>) = references.partition(|reference| {
+        *reference == second && single && !context.children.lists(&identity.namespace, reference)
+    });
+    objects.live.extend(skipped.into_iter().map(|reference| (reference, Fact::Absent)));
     let mut failure = None;
-    let reads = references.map(|reference| async move {
+    let reads = references.into_iter().map(|reference| async move {
         let found = context.children.read(&context.client, &identity.namespace, &reference).await;
         (reference, found)
     });

@@ -1,5 +1,5 @@
 //! Every process of a tenant by itself: behind a Service one of them answers for all. The pods are listed and asked at their
-//! own addresses, while a hop is verified and at no other time.
+//! own addresses while a hop is verified, listed when some are late, and at no other time.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +11,7 @@ use plan::Fact;
 use plan::keys::Authorities;
 use plan::names::{Component, Identity, TENANT_ID};
 use plan::observed::Process;
+use plan::trouble::{self, Trouble};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -31,11 +32,8 @@ pub async fn ask(
     authorities: &Authorities,
     context: &Context,
 ) -> Result<Vec<Process>> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &identity.namespace);
-    let of_tenant = format!("{TENANT_ID}={},{COMPONENT} in (auth, proxy)", identity.id);
-    let pods = api.list(&ListParams::default().labels(&of_tenant)).await;
-    let pods = pods.map_err(|source| Error::kube("list the pods of the Tenant", source))?;
-    let asked = pods.items.iter().filter_map(running).map(|(component, pod, address)| async move {
+    let pods = list(identity, context).await?;
+    let asked = pods.iter().filter_map(running).map(|(component, pod, address)| async move {
         let version = match address {
             Some(address) => version(component, address, domain, authorities, context).await,
             None => Fact::Absent,
@@ -45,6 +43,23 @@ pub async fn ask(
     let mut found: Vec<Process> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     found.sort_by(|one, other| (one.component, &one.pod).cmp(&(other.component, &other.pod)));
     Ok(found)
+}
+
+/// What keeps pods from serving, those that were made last first: an older one of another template is on its way out.
+///
+/// # Errors
+/// When the pods cannot be listed.
+pub async fn troubles(identity: &Identity, context: &Context) -> Result<Vec<Trouble>> {
+    let mut pods = list(identity, context).await?;
+    pods.sort_by_key(|pod| std::cmp::Reverse(pod.creation_timestamp()));
+    Ok(pods.iter().filter_map(trouble::of).collect())
+}
+
+async fn list(identity: &Identity, context: &Context) -> Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &identity.namespace);
+    let of_tenant = format!("{TENANT_ID}={},{COMPONENT} in (auth, proxy)", identity.id);
+    let pods = api.list(&ListParams::default().labels(&of_tenant)).await;
+    Ok(pods.map_err(|source| Error::kube("list the pods of the Tenant", source))?.items)
 }
 
 async fn version(

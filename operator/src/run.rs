@@ -60,9 +60,6 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When something it cannot do without fails: the API server's address, the port of the probes, the lead.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
     let stop = stop_on_signal()?;
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());

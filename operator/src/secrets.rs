@@ -2,6 +2,7 @@
 //! created and never applied: whatever is there first wins.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use crds::Tenant;
@@ -15,6 +16,7 @@ use plan::keys::Authorities;
 use plan::names::{self, Identity, MANAGER};
 use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets, WebSecret};
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::pki;
 
@@ -23,8 +25,30 @@ use crate::pki;
 const GUARD: &str = "tenancy.dev/authorities";
 const LICENSE_KEY: &str = "license.pem";
 
-/// Reads all of them; the first failure is returned beside what could be read.
-pub async fn read(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {
+/// All of them as they are, or were a moment ago; the first failure is returned beside what could be read.
+pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (Secrets, Option<Error>) {
+    let generation = tenant.metadata.generation;
+    let read_at = Instant::now();
+    if let Some(known) = context.memory.secrets(&identity.uid, generation, read_at) {
+        return (known, None);
+    }
+    let (secrets, failure) = read_now(&context.client, tenant, identity).await;
+    if is_whole(&secrets, tenant) {
+        context.memory.keep_secrets(&identity.uid, generation, secrets.clone(), read_at);
+    } else {
+        context.memory.forget_secrets(&identity.uid);
+    }
+    (secrets, failure)
+}
+
+/// Whether everything is there and as it should be.
+fn is_whole(secrets: &Secrets, tenant: &Tenant) -> bool {
+    let Secrets { authorities, web, license } = secrets;
+    let there = matches!(authorities, Fact::Known(Ok(_))) && matches!(web, Fact::Known(Ok(_)));
+    there && (tenant.spec.license_secret_ref.is_none() || matches!(license, Fact::Known(Ok(_))))
+}
+
+async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let get = |name: String| {
         let api = api.clone();

@@ -10,12 +10,12 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
-use plan::Plan;
 use plan::agents::Recall;
 use plan::manifest::kept::Kept;
 use plan::names::Identity;
 use plan::observed::{Observed, Source, StageName};
 use plan::step::Step;
+use plan::{Fact, Plan};
 
 use crate::apply::{Hands, apply};
 use crate::clock;
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{Class, Error, Result, chain};
 use crate::observe::{self, identity, observe, read_needed};
 use crate::report::report;
-use crate::{listen, updates};
+use crate::{listen, processes, updates};
 
 /// A whole run takes no longer; every call in it has a shorter bound of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -118,6 +118,17 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
         }
         read_needed(observed, &plan.needs, context).await;
         plan = plan::tenant_again(observed, &mut kept);
+    }
+    if plan.pods {
+        let identity = identity(&observed.tenant);
+        // Without an answer the plan says what it can.
+        match processes::troubles(&identity, context).await {
+            Ok(troubles) => {
+                observed.troubles = Fact::Known(troubles);
+                plan = plan::tenant_again(observed, &mut kept);
+            }
+            Err(error) => tracing::warn!(tenant = %identity.path(), error = %chain(&error), "pods cannot be looked at"),
+        }
     }
     // A hop that is about to touch what runs: everything that the gate looks at is read once more, and nothing starts
     // while that cannot be done.

@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types as dynamodb;
 use operator::cloud::Cloud;
-use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
+use plan::cloud::facts::{BucketFacts, Encryption, RoleFacts, TableFacts, TableKey, TableStatus};
 use plan::cloud::step::{CloudStep, Key, NewRole, NewTable};
+use plan::cloud::wanted::{BucketWishes, OWNERSHIP};
 use serde_json::{Value, json};
 
 use account::{ACCOUNT, Account, REGION, name, region, tags};
@@ -26,7 +27,7 @@ const TIME_KEY: Key = Key { hash: ("CreatedAtDate", "S"), range: ("CreatedAt", "
 
 fn state_table(name: &str) -> NewTable {
     let tags = tags(&[("tenant", "9f3a"), ("installation", "eu1")]);
-    NewTable { name: name.to_owned(), key: STATE_KEY, index: None, stream: Some("NEW_IMAGE"), tags }
+    NewTable { name: name.to_owned(), key: STATE_KEY, index: None, stream: Some("NEW_IMAGE"), kms_key: None, tags }
 }
 
 fn table_arn(name: &str) -> String {
@@ -50,6 +51,7 @@ async fn a_state_table_becomes_what_was_asked_for() {
         ttl: None,
         point_in_time_recovery: false,
         on_demand: true,
+        key: TableKey::Managed,
         deletion_protection: true,
         tags: tags(&[("tenant", "9f3a"), ("installation", "eu1")]),
     };
@@ -75,6 +77,7 @@ async fn an_events_table_has_its_index() {
         key: EVENTS_KEY,
         index: Some(("timesearchV2", TIME_KEY)),
         stream: None,
+        kms_key: None,
         tags: BTreeMap::new(),
     };
     account.twice(CloudStep::CreateTable { region: region(), table: new }).await;
@@ -105,6 +108,7 @@ async fn a_table_that_somebody_else_made_is_mended() {
     let before = account.active(&table).await;
     assert_eq!((before.range_key, before.stream), (None, None));
     assert!(!before.on_demand && !before.deletion_protection && before.tags.is_empty());
+    assert_eq!(before.key, TableKey::Owned);
 
     account.twice(CloudStep::BillTablePerRequest { region: region(), table: table.clone() }).await;
     account.twice(CloudStep::ProtectTable { region: region(), table: table.clone() }).await;
@@ -112,6 +116,14 @@ async fn a_table_that_somebody_else_made_is_mended() {
     let after = account.active(&table).await;
     assert!(after.on_demand && after.deletion_protection);
     assert_eq!(after.stream.as_deref(), Some("NEW_IMAGE"));
+
+    let own = account.key().await;
+    for (key, found) in
+        [(None, TableKey::Managed), (Some(own.clone()), TableKey::Customer(own)), (None, TableKey::Managed)]
+    {
+        account.twice(CloudStep::EncryptTable { region: region(), table: table.clone(), key }).await;
+        assert_eq!(account.active(&table).await.key, found);
+    }
 
     let other = CloudStep::EnableStream { region: region(), table: table.clone(), view: "KEYS_ONLY" };
     account.cloud.perform(&other).await.expect_err("a stream of another view is not the one that was asked for");
@@ -127,7 +139,9 @@ async fn a_bucket_becomes_what_was_asked_for() {
         account.twice(CloudStep::CreateBucket { region: region(), bucket: named() }).await;
         let fresh = account.cloud.bucket(place, &bucket).await.expect("read").expect("it was created");
         assert_eq!(fresh.region, place);
-        assert_ne!(fresh.encryption.as_deref(), Some("aws:kms"), "nobody asked for it yet");
+        let wishes = BucketWishes { kms_key: None, retention_days: 30 };
+        assert_ne!(fresh.encryption, Some(Encryption::with(None)), "nobody asked for it yet");
+        assert_eq!((fresh.ownership.as_deref(), fresh.lifecycle.as_slice()), (Some(OWNERSHIP), &[][..]));
         assert!(!fresh.versioning && fresh.policy.is_none() && fresh.tags.is_empty());
 
         let all = tags(&[("tenant", "9f3a"), ("installation", "eu1")]);
@@ -141,13 +155,23 @@ async fn a_bucket_becomes_what_was_asked_for() {
         account.twice(CloudStep::TagBucket { region: region(), bucket: named(), tags: fewer.clone() }).await;
         account.twice(CloudStep::EnableVersioning { region: region(), bucket: named() }).await;
         account.twice(CloudStep::BlockPublicAccess { region: region(), bucket: named() }).await;
-        account.twice(CloudStep::EncryptBucket { region: region(), bucket: named() }).await;
+        account.twice(CloudStep::EncryptBucket { region: region(), bucket: named(), key: None }).await;
+        account.twice(CloudStep::OwnObjects { region: region(), bucket: named() }).await;
+        let for_ever = BucketWishes { retention_days: 0, ..wishes.clone() };
+        for rules in [wishes.lifecycle(), for_ever.lifecycle(), wishes.lifecycle()] {
+            let step = CloudStep::SetLifecycle { region: region(), bucket: named(), rules: rules.clone() };
+            account.twice(step).await;
+            let found = account.cloud.bucket(place, &bucket).await.expect("read").expect("it is there");
+            assert_eq!(found.lifecycle, rules);
+        }
         account.twice(CloudStep::SetBucketPolicy { region: region(), bucket: named(), policy: policy.clone() }).await;
         let expected = BucketFacts {
             region: region(),
             versioning: true,
             public_access_blocked: true,
-            encryption: Some("aws:kms".to_owned()),
+            encryption: Some(Encryption::with(None)),
+            ownership: Some(OWNERSHIP.to_owned()),
+            lifecycle: wishes.lifecycle(),
             policy: Some(policy),
             tags: fewer,
         };

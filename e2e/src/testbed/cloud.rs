@@ -7,14 +7,15 @@ use aws_sdk_dynamodb::types::{AttributeValue, BackupStatus, BackupSummary, Strea
 use serde_json::{Value, json};
 
 use crate::aws::RootCredentials;
-use crate::testbed::REGION;
+use crate::testbed::{INSTALLATION, REGION};
 
 /// Clients with the right to do everything.
 #[derive(Clone, Debug)]
 pub struct Cloud {
-    dynamodb: aws_sdk_dynamodb::Client,
-    s3: aws_sdk_s3::Client,
-    iam: aws_sdk_iam::Client,
+    pub(super) dynamodb: aws_sdk_dynamodb::Client,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) iam: aws_sdk_iam::Client,
+    kms: aws_sdk_kms::Client,
     endpoint: String,
 }
 
@@ -41,6 +42,7 @@ impl Cloud {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build()),
             s3: aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build()),
             iam: aws_sdk_iam::Client::from_conf(config!(aws_sdk_iam).build()),
+            kms: aws_sdk_kms::Client::from_conf(config!(aws_sdk_kms).build()),
             endpoint: endpoint.to_owned(),
         }
     }
@@ -83,6 +85,16 @@ impl Cloud {
         self.create_role(role, &trust, policy).await
     }
 
+    /// A managed policy. Answers its ARN.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_policy(&self, name: &str, policy: &str) -> anyhow::Result<String> {
+        let made = self.iam.create_policy().policy_name(name).policy_document(policy).send().await;
+        let made = made.with_context(|| format!("cannot create the policy {name}"))?;
+        made.policy.and_then(|policy| policy.arn).context("a policy was created without being described")
+    }
+
     /// A role with one inline policy, `operator`. Answers its ARN.
     ///
     /// # Errors
@@ -101,6 +113,65 @@ impl Cloud {
     pub async fn put_role_policy(&self, role: &str, name: &str, policy: &str) -> anyhow::Result<()> {
         let put = self.iam.put_role_policy().role_name(role).policy_name(name).policy_document(policy);
         put.send().await.with_context(|| format!("cannot give {role} its policy"))?;
+        Ok(())
+    }
+
+    /// Removes a role that [`create_role`](Self::create_role) made.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn remove_role(&self, role: &str) -> anyhow::Result<()> {
+        self.remove_role_policy(role, "operator").await?;
+        self.iam
+            .delete_role()
+            .role_name(role)
+            .send()
+            .await
+            .with_context(|| format!("cannot remove the role {role}"))?;
+        Ok(())
+    }
+
+    /// A key whose policy leaves all to IAM, as keys have it that nobody gave another. Its owner may consent to its use by tenants.
+    /// Answers its ARN.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_key(&self, consents: bool) -> anyhow::Result<String> {
+        let tag =
+            aws_sdk_kms::types::Tag::builder().tag_key("tenancy.dev/installation").tag_value(INSTALLATION).build()?;
+        let create = self.kms.create_key().set_tags(consents.then(|| vec![tag]));
+        let created = create.send().await.context("cannot create a key")?;
+        created.key_metadata.and_then(|key| key.arn).context("a key was created without being described")
+    }
+
+    /// An empty bucket as AWS makes one.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn create_bucket(&self, bucket: &str) -> anyhow::Result<()> {
+        let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
+        let create = self.s3.create_bucket().bucket(bucket).create_bucket_configuration(place);
+        create.send().await.with_context(|| format!("cannot create the bucket {bucket}"))?;
+        Ok(())
+    }
+
+    /// Puts an empty object into a bucket.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn put_object(&self, bucket: &str, key: &str) -> anyhow::Result<()> {
+        self.s3.put_object().bucket(bucket).key(key).send().await.with_context(|| format!("cannot write {key}"))?;
+        Ok(())
+    }
+
+    /// Removes a bucket with its only object.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn remove_bucket(&self, bucket: &str, key: &str) -> anyhow::Result<()> {
+        self.s3.delete_object().bucket(bucket).key(key).send().await.with_context(|| format!("cannot remove {key}"))?;
+        let removed = self.s3.delete_bucket().bucket(bucket).send().await;
+        removed.with_context(|| format!("cannot remove the bucket {bucket}"))?;
         Ok(())
     }
 

@@ -92,6 +92,7 @@ fn rendered() -> Prepared {
         version: &version,
         authorities: &authorities,
         license: None,
+        operator_namespace: "tenancy-system",
     };
     let Rendered { auth, proxy } = Rendered::new(&inputs);
     let name = |object: &Object| object.reference.name.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::Utc;
-use e2e::testbed::{ACCOUNT, OPERATOR_ROLE, REGION, TestBed, operator_policy};
+use e2e::testbed::{ACCOUNT, OPERATOR_ROLE, REGION, TestBed, aws_policy};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn by_another_role(bed: &TestBed, good: &str) -> anyhow::Result<()> {
     let own = format!("arn:aws:iam::{ACCOUNT}:role/{OPERATOR_ROLE}");
     let statement = |of: Value| json!({"Version": "2012-10-17", "Statement": [of]});
     let trust = statement(json!({"Effect": "Allow", "Principal": {"AWS": own}, "Action": "sts:AssumeRole"}));
-    let provisioner = bed.cloud().create_role(PROVISIONER, &trust, &operator_policy()?).await?;
+    let provisioner = bed.cloud().create_role(PROVISIONER, &trust, &aws_policy("operator-policy.json")?).await?;
     let taking = statement(json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": provisioner}));
     bed.cloud().put_role_policy(OPERATOR_ROLE, "taking", &taking.to_string()).await?;
     fleet::write(bed, &fleet::with_accounts(good, |accounts| accounts[0]["assumeRoleArn"] = json!(provisioner))?)

@@ -36,16 +36,21 @@ pub fn calls(bed: &TestBed, since: DateTime<Utc>) -> anyhow::Result<Vec<Value>> 
 
 /// What sessions of a role asked of it.
 pub fn calls_of(bed: &TestBed, role: &str, since: DateTime<Utc>) -> anyhow::Result<Vec<Value>> {
-    let log = bed.control_plane().aws().calls();
-    let text = std::fs::read_to_string(log).context("cannot read the emulator's log")?;
-    let operator = |call: &Value| {
+    let of_role = |call: &Value| {
         let seconds = call["time"].as_f64().unwrap_or_default();
         let at = DateTime::from_timestamp_millis((seconds * 1000.0) as i64).unwrap_or_default();
         let principal = call["principal_arn"].as_str().unwrap_or_default();
         at >= since && principal.contains(&format!("assumed-role/{role}/"))
     };
+    Ok(log(bed)?.into_iter().filter(of_role).collect())
+}
+
+/// All calls of anybody, in order.
+pub fn log(bed: &TestBed) -> anyhow::Result<Vec<Value>> {
+    let log = bed.control_plane().aws().calls();
+    let text = std::fs::read_to_string(log).context("cannot read the emulator's log")?;
     // Its last line may be half written.
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(operator).collect())
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Whether a call is about a resource whose ARN has this part.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use crds::Tenant;
-use e2e::testbed::{ACCOUNT, INSTALLATION, ISSUER, REGION, ROLE_PATH, root};
+use e2e::testbed::{ACCOUNT, BOUNDARY, INSTALLATION, ISSUER, REGION, ROLE_PATH, root};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -48,6 +48,7 @@ fn parse(text: &str, tenant: &Tenant) -> anyhow::Result<Sections> {
         ("<tenant id>", manifest::id(tenant)?),
         ("<account>", ACCOUNT.to_owned()),
         ("<role path>", ROLE_PATH.to_owned()),
+        ("<boundary>", format!("arn:aws:iam::{ACCOUNT}:policy/{BOUNDARY}")),
         ("<oidc provider>", ISSUER.to_owned()),
         ("<region>", REGION.to_owned()),
         ("<namespace>", tenant.namespace().unwrap_or_default()),

@@ -147,7 +147,7 @@ async fn edition(bed: &TestBed, name: &str) -> anyhow::Result<()> {
 }
 
 /// The made-up licence of the example.
-fn license() -> anyhow::Result<String> {
+pub fn license() -> anyhow::Result<String> {
     let example = std::fs::read_to_string(e2e::testbed::root().join("examples/enterprise.yaml"))?;
     let lines = example.lines().map(str::trim);
     let pem: Vec<&str> = lines

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod facts;
+pub mod rights;
 pub mod stage;
 pub mod step;
 pub mod wanted;

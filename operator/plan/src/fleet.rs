@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::cluster_network::ClusterNetwork;
 use crate::domains::DomainRule;
 use crate::pod_defaults::{self, PodDefaults};
 use crate::{duration, pattern};
@@ -41,6 +42,9 @@ pub struct Installation {
     #[serde(default = "default_cluster_domain")]
     #[schemars(regex(pattern = pattern::DNS))]
     pub cluster_domain: String,
+    /// The network of the Kubernetes cluster.
+    #[serde(default)]
+    pub network: ClusterNetwork,
     /// What stands beneath `spec.auth.pod` and `spec.proxy.pod` of every tenant.
     #[serde(default)]
     pub pod: PodDefaults,
@@ -167,7 +171,7 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let Installation { id, aws, domains, port_pools, images, cluster_domain, pod } = self;
+        let Installation { id, aws, domains, port_pools, images, cluster_domain, network, pod } = self;
         require(
             pattern::matches(pattern::ID, id),
             format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
@@ -223,6 +227,7 @@ impl Installation {
         for (index, rule) in domains.iter().enumerate() {
             faults.extend(rule.faults(&format!("domains[{index}]")));
         }
+        faults.extend(network.faults());
         faults.extend(pod_defaults::faults(pod.as_ref()).into_iter().map(|fault| format!("pod.{fault}")));
         faults
     }

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod config;
 pub mod kept;
 pub mod mount;
+pub mod network;
 mod placement;
 pub mod pod;
 pub mod preflight;
@@ -45,6 +46,8 @@ pub struct Inputs<'a> {
     pub authorities: &'a Authorities,
     /// Digest of the licence, for tenants that have one.
     pub license: Option<&'a str>,
+    /// Namespace of the operator, whose pods may reach Auth.
+    pub operator_namespace: &'a str,
 }
 
 /// The objects by which Auth is run.
@@ -60,6 +63,9 @@ pub struct AuthObjects {
     pub service: Object,
     /// How many of its pods may be evicted at once.
     pub budget: Object,
+    /// Who may speak with whom. What Auth and Proxy may comes first, and what shuts all pods off after them: where pods run
+    /// already, the other order would cut them off meanwhile.
+    pub network: [Object; 3],
     /// One Deployment for each replica, rolled one after the other.
     pub deployments: Vec<Object>,
 }
@@ -106,6 +112,7 @@ impl Rendered {
                 startup,
                 service: service::auth(inputs),
                 budget: budget::budget(inputs, Component::Auth),
+                network: [network::auth(inputs), network::proxy(inputs), network::nothing(inputs)],
                 deployments,
             },
             proxy: ProxyObjects {

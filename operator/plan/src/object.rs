@@ -27,6 +27,8 @@ pub enum Kind {
     Job,
     /// policy/v1 PodDisruptionBudget.
     PodDisruptionBudget,
+    /// networking.k8s.io/v1 NetworkPolicy.
+    NetworkPolicy,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.

@@ -18,6 +18,7 @@ use crate::object::Ref;
 use crate::publish::Live;
 use crate::publish::alert::Raised;
 use crate::teleport::{AuthPing, WebPing};
+use crate::trouble::Trouble;
 use crate::updates::Updates;
 
 /// What was observed of one tenant and its surroundings.
@@ -32,6 +33,8 @@ pub struct Observed {
     pub clock_skew: Fact<TimeDelta>,
     /// Version of this operator.
     pub operator_version: String,
+    /// The operator's own namespace.
+    pub operator_namespace: String,
     /// The Tenant with its last status.
     pub tenant: Tenant,
     /// The fleet policy: the last good one, or why there never was one.
@@ -46,6 +49,8 @@ pub struct Observed {
     pub cloud: CloudFacts,
     /// The tenant's objects, as far as they were read.
     pub objects: Objects,
+    /// What keeps pods of Auth and Proxy from serving; Unknown while nobody asked.
+    pub troubles: Fact<Vec<Trouble>>,
     /// The Secrets that the operator looks into.
     pub secrets: Secrets,
     /// What the processes say.

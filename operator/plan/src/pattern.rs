@@ -43,6 +43,12 @@ patterns! {
     OBJECT_NAME = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
     /// A domain under which others lie.
     DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
+    /// Name of a namespace.
+    NAMESPACE = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+    /// Range of addresses in CIDR notation; `ipnet` reads it.
+    RANGE = "^[0-9A-Fa-f:.]+/[0-9]{1,3}$";
+    /// IP address.
+    ADDRESS = "^[0-9A-Fa-f:.]+$";
     /// DNS domain.
     DNS = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
     /// Released version.

@@ -13,13 +13,17 @@ pub mod update;
 
 use chrono::TimeDelta;
 use crds::{ConditionType, Reason};
+use serde_json::Value;
 
 use crate::cloud::CloudNames;
+use crate::fact::Fact;
 use crate::fleet::{Account, Installation};
 use crate::names::Identity;
 use crate::object::{Difference, Object, Ref, difference};
 use crate::observed::Observed;
+use crate::stage::deployment::Rollout;
 use crate::step::Step;
+use crate::trouble;
 use crate::wanted::Wanted;
 
 /// How often to look again at something that changes by itself and sends no event.
@@ -93,6 +97,8 @@ pub struct Stage {
     pub term: Option<TimeDelta>,
     /// Objects that must be read by name before more can be said.
     pub needs: Vec<Ref>,
+    /// Whether the pods are to be looked at: some should be ready for a while already.
+    pub pods: bool,
     /// What could not be read. Nothing is concluded from it; it keeps the stage open.
     pub unread: Vec<String>,
 }
@@ -141,6 +147,32 @@ impl Stage {
         self.verdict(condition, Answer::Unknown, Reason::Retrying, what);
         self.unread.push(what.to_owned());
         self.wakes_in(POLL);
+    }
+
+    /// Waits for the pods of a Deployment; says why, as soon as that takes longer than it should.
+    pub fn waits_for_pods(&mut self, scope: &Scope<'_>, reference: &Ref, live: Option<&Value>) {
+        let rollout = live.map(Rollout::of).unwrap_or_default();
+        let mut text = format!("{reference}: {} of {} pods ready", rollout.ready, rollout.wanted);
+        if let Some(why) = self.trouble(scope, reference, live) {
+            text.push_str(&format!(" ({why})"));
+        }
+        self.waits(text);
+        self.wakes_in(trouble::LATE);
+    }
+
+    /// Why pods of a Deployment do not come up, if it should be ready by now and that is known.
+    pub fn trouble(&mut self, scope: &Scope<'_>, reference: &Ref, live: Option<&Value>) -> Option<String> {
+        let live = live.filter(|live| trouble::is_late(live, scope.observed.wall))?;
+        if let Some(refused) = trouble::of_deployment(live) {
+            return Some(refused);
+        }
+        let Fact::Known(troubles) = &scope.observed.troubles else {
+            self.pods = true;
+            return None;
+        };
+        let own = format!("{}-", reference.name);
+        let found = troubles.iter().find(|trouble| trouble.pod.starts_with(&own))?;
+        Some(format!("pod {}: {}", found.pod, found.why))
     }
 
     /// Brings an object to what it should be; answers whether it is.

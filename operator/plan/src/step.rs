@@ -33,6 +33,8 @@ pub struct Plan {
     pub look: bool,
     /// Whether what agents are told is to be read anew, and the plan drawn again: it is not known, or is to be changed.
     pub listen: bool,
+    /// Whether the pods are to be looked at, and the plan drawn again: some should be ready for a while already.
+    pub pods: bool,
     /// What is seen of the agents; none when that was not looked at.
     pub agents: Option<AgentsView>,
 }

@@ -17,7 +17,7 @@ use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, pro
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{account, remark, removal, report, retention};
+use crate::{account, consent, remark, removal, report, retention};
 
 /// How often a paused tenant is looked at, at most, when nothing tells of a change.
 const PAUSED: TimeDelta = TimeDelta::minutes(1);
@@ -61,6 +61,9 @@ pub fn tenant_again(observed: &Observed, kept: &mut Kept) -> Plan {
         Ok(account) => account,
         Err(stall) => return report::refused(observed, stall),
     };
+    if let Err(stall) = consent::given(&wanted, installation, account) {
+        return report::refused(observed, stall);
+    }
     let cloud = CloudNames::new(installation, account, &tenant, &wanted.region);
     let scope = Scope { observed, wanted: &wanted, installation, account, tenant, cloud };
     stages(&scope, leaving, kept)
@@ -105,6 +108,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         version: &versions.auth,
         authorities,
         license: keys.license.as_deref(),
+        operator_namespace: &scope.observed.operator_namespace,
     });
     let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions, kept));
     let course = course::plan(scope, versions.clone(), rendered.as_deref());
@@ -178,6 +182,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     );
     status.published = Some(told.record).filter(|record| *record != Published::default());
     let look = update.look && !paused;
+    let pods = auth.pods || proxy.pods;
     let mut shown = agents.stage;
     shown.steps.extend(agents.remember.iter().filter(|_| paused).cloned());
     let stages = earlier.into_iter().chain([
@@ -190,6 +195,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.agents = Some(agents.view);
     plan.listen = told.listen;
+    plan.pods = pods;
     if !told.applies {
         report::clear(&mut plan.status.conditions, ConditionType::AgentUpdatesPublished);
     }

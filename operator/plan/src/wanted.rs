@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
 use crds::maintenance::Maintenance;
-use crds::network::{Exposure, Network, ProxyProtocol};
+use crds::network::{Exposure, IpFamilyPolicy, Network, ProxyProtocol};
 use crds::pod::{Pod, Resources};
 use crds::processes::Proxy;
-use crds::tenant::{Agents, Edition, Size, Storage, Tenant};
+use crds::storage::Storage;
+use crds::tenant::{Agents, Edition, SessionRecording, Size, Tenant};
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
@@ -58,8 +59,12 @@ pub struct Wanted {
     pub port_pool: Option<String>,
     /// How it is published.
     pub exposure: Exposure,
+    /// What the public Service says of its load balancer.
+    pub balancer: Balancer,
     /// Whether the tables have point-in-time recovery.
     pub point_in_time_recovery: bool,
+    /// Days that a recording can be played; 0 = for ever.
+    pub session_retention_days: i32,
     /// CPU and memory of each Auth pod.
     pub auth_amounts: Amounts,
     /// CPU and memory of each Proxy pod.
@@ -83,6 +88,10 @@ pub struct PodInputs {
     pub proxy_protocol: ProxyProtocol,
     /// Days that audit events are kept.
     pub audit_retention_days: i32,
+    /// Where sessions are recorded.
+    pub session_recording: SessionRecording,
+    /// The customer's key of tables and bucket: Auth names it with each recording.
+    pub kms_key_arn: Option<String>,
     /// Secret with the licence.
     pub license_secret: Option<String>,
     /// CPU and memory of Auth pods, as far as they are not by size.
@@ -106,6 +115,8 @@ impl PodInputs {
             tls_routing: network.tls_routing,
             proxy_protocol: network.proxy_protocol,
             audit_retention_days: storage.audit_retention_days,
+            session_recording: SessionRecording::default(),
+            kms_key_arn: None,
             license_secret: None,
             auth_resources: None,
             proxy_resources: None,
@@ -127,6 +138,19 @@ impl PodInputs {
         let text = serde_json::to_string(&own).expect("a map of plain values serializes");
         names::digest(text.as_bytes())[..16].to_owned()
     }
+}
+
+/// What the public Service says of its load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balancer {
+    /// Its implementation.
+    pub class: Option<String>,
+    /// Annotations of the user.
+    pub annotations: BTreeMap<String, String>,
+    /// From where clients come in; none = from everywhere.
+    pub source_ranges: Vec<String>,
+    /// Address families.
+    pub ip_family_policy: Option<IpFamilyPolicy>,
 }
 
 /// A field that cannot be carried out, and what to do about it.
@@ -218,7 +242,14 @@ impl Wanted {
                     paused: spec.paused,
                     port_pool: spec.network.port_pool.clone(),
                     exposure: spec.network.exposure,
+                    balancer: Balancer {
+                        class: spec.network.load_balancer_class.clone(),
+                        annotations: spec.network.annotations.clone(),
+                        source_ranges: spec.network.source_ranges.clone(),
+                        ip_family_policy: spec.network.ip_family_policy,
+                    },
                     point_in_time_recovery: spec.storage.point_in_time_recovery,
+                    session_retention_days: spec.storage.session_retention_days,
                     auth_amounts,
                     proxy_amounts,
                     pod_inputs: PodInputs {
@@ -228,6 +259,8 @@ impl Wanted {
                         tls_routing: spec.network.tls_routing,
                         proxy_protocol: spec.network.proxy_protocol,
                         audit_retention_days: spec.storage.audit_retention_days,
+                        session_recording: spec.session_recording,
+                        kms_key_arn: spec.storage.kms_key_arn.clone(),
                         license_secret,
                         auth_resources: spec.auth.resources.clone(),
                         proxy_resources: spec.proxy.resources.clone(),

@@ -84,6 +84,7 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
         feed: None,
         authorities: &authorities(),
         license: wanted.license_secret.as_ref().map(|_| "0123456789abcdef"),
+        operator_namespace: "tenancy-system",
     })
 }
 
@@ -94,9 +95,10 @@ fn manifests(tenant: &Tenant) -> String {
         let preflight = preflight::job(inputs, &configs[0], &configs[1], 1);
         (rendered, preflight)
     });
-    let AuthObjects { service_account, config, startup, service, budget, deployments } = auth;
+    let AuthObjects { service_account, config, startup, service, budget, network, deployments } = auth;
     let ProxyObjects { config: proxy_config, join, service: public, budget: proxy_budget, deployment } = proxy;
     let mut objects = vec![service_account, config, startup, service, budget];
+    objects.extend(network);
     objects.extend(deployments);
     objects.extend([proxy_config, join, public, proxy_budget, deployment, preflight]);
     objects
@@ -193,4 +195,16 @@ fn the_pod_of_a_check_is_in_no_service_and_no_deployment() {
             assert!(labels(&check)["tenancy.dev/tenant-id"].is_string());
         }
     }
+}
+
+/// Where pods run already, the other order would cut them off until the next run.
+#[test]
+fn what_shuts_all_pods_off_is_applied_after_what_lets_them_speak() {
+    let tenant = examples().iter().flat_map(|file| tenants(file)).next().expect("an example");
+    let rendered = with_inputs(&tenant, Rendered::new);
+    let rules = |object: &Object| ["ingress", "egress"].iter().any(|part| object.manifest["spec"].get(part).is_some());
+    let shown: Vec<(&str, bool)> =
+        rendered.auth.network.iter().map(|object| (object.reference.name.as_str(), rules(object))).collect();
+    let slug = tenant.name_any();
+    assert_eq!(shown, [(&*format!("{slug}-auth"), true), (&*format!("{slug}-proxy"), true), (&*slug, false)]);
 }

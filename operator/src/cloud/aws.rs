@@ -19,9 +19,9 @@ use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
 use plan::cloud::step::CloudStep;
 use tokio::sync::Semaphore;
 
-use super::error::{CloudError, Refusal};
+use super::error::CloudError;
 use super::in_creation::InCreation;
-use super::{Cloud, backup, dynamodb, iam, s3};
+use super::{Cloud, backup, dynamodb, iam, lifecycle, s3};
 
 /// A call with all its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ pub struct Aws {
     pub(super) in_creation: InCreation,
     pub(super) iam: aws_sdk_iam::Client,
     regions: Mutex<HashMap<String, Regional>>,
+    /// Whether AWS manages a key, by its ARN: that never changes.
+    managed: Mutex<HashMap<String, bool>>,
 }
 
 /// The clients of one region. Cloning one is cheap and shares its connections.
@@ -56,6 +58,7 @@ pub struct Aws {
 struct Regional {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
+    kms: aws_sdk_kms::Client,
 }
 
 impl Aws {
@@ -75,15 +78,10 @@ impl Aws {
         // A bucket's own host name resolves in AWS only. The library knows the override for S3 alone, so that the
         // variable has to be asked for.
         let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
-            .build();
         let config = config
             .into_builder()
             .app_name(AppName::new("tenant-operator").expect("only letters and a hyphen"))
-            .timeout_config(timeouts)
+            .timeout_config(timeouts())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .build();
         let iam = aws_sdk_iam::config::Builder::from(&config).region(Region::new(IAM_REGION)).build();
@@ -93,7 +91,8 @@ impl Aws {
             calls: Semaphore::new(CALLS_AT_ONCE),
             in_creation: InCreation::new(TABLES_IN_CREATION),
             iam: aws_sdk_iam::Client::from_conf(iam),
-            regions: Mutex::new(HashMap::new()),
+            regions: Mutex::default(),
+            managed: Mutex::default(),
             config,
         }
     }
@@ -104,13 +103,39 @@ impl Aws {
     }
 
     /// DynamoDB of a region.
-    pub(super) fn dynamodb(&self, region: &str) -> aws_sdk_dynamodb::Client {
+    pub fn dynamodb(&self, region: &str) -> aws_sdk_dynamodb::Client {
         self.regional(region).dynamodb
     }
 
     /// S3 of a region.
-    pub(super) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+    pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         self.regional(region).s3
+    }
+
+    /// Whether a key is one that AWS manages for the account, and no customer's. One that is gone, or of another account, is a
+    /// customer's: those of AWS can always be looked at.
+    pub(super) async fn is_managed(&self, region: &str, arn: &str) -> Result<bool, CloudError> {
+        const ACTION: &str = "kms:DescribeKey";
+        let known = || self.managed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(managed) = known().get(arn) {
+            return Ok(*managed);
+        }
+        let call = self.regional(region).kms.describe_key().key_id(arn).send();
+        let answer = match self.call(ACTION, arn, call).await {
+            Err(error) if matches!(error.code(), Some("AccessDeniedException" | "NotFoundException")) => {
+                return Ok(false);
+            }
+            answer => answer?,
+        };
+        let manager = answer.key_metadata.and_then(|key| key.key_manager);
+        let manager = manager.ok_or_else(|| CloudError::Incomplete {
+            action: ACTION,
+            resource: arn.to_owned(),
+            field: "KeyManager",
+        })?;
+        let managed = manager == aws_sdk_kms::types::KeyManagerType::Aws;
+        known().insert(arn.to_owned(), managed);
+        Ok(managed)
     }
 
     fn regional(&self, region: &str) -> Regional {
@@ -121,9 +146,14 @@ impl Aws {
     fn connect(&self, region: &str) -> Regional {
         let region = Region::new(region.to_owned());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(&self.config).region(region.clone()).build();
+        let kms = aws_sdk_kms::config::Builder::from(&self.config).region(region.clone()).build();
         let s3 =
             aws_sdk_s3::config::Builder::from(&self.config).region(region).force_path_style(self.path_style).build();
-        Regional { dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb), s3: aws_sdk_s3::Client::from_conf(s3) }
+        Regional {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            kms: aws_sdk_kms::Client::from_conf(kms),
+        }
     }
 
     /// Makes one call when there is room for it.
@@ -137,12 +167,17 @@ impl Aws {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let _room = self.calls.acquire().await.expect("this semaphore is never closed");
-        call.await.map_err(|error| CloudError::Call {
-            action,
-            resource: resource.to_owned(),
-            source: Refusal::new(&error),
-        })
+        call.await.map_err(|error| CloudError::call(action, resource, &error))
     }
+}
+
+/// Of every call.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build()
 }
 
 #[async_trait]
@@ -175,13 +210,18 @@ impl Cloud for Aws {
             }
             CloudStep::ProtectTable { region, table } => dynamodb::protect(self, region, table).await,
             CloudStep::BillTablePerRequest { region, table } => dynamodb::bill_per_request(self, region, table).await,
+            CloudStep::EncryptTable { region, table, key } => {
+                dynamodb::encrypt(self, region, table, key.as_deref()).await
+            }
             CloudStep::CreateBackup { region, table, name } => backup::create(self, region, table, name).await,
             CloudStep::DeleteBackup { region, arn } => backup::delete(self, region, arn).await,
             CloudStep::CreateBucket { region, bucket } => s3::create(self, region, bucket).await,
             CloudStep::TagBucket { region, bucket, tags } => s3::tag(self, region, bucket, tags).await,
             CloudStep::EnableVersioning { region, bucket } => s3::enable_versioning(self, region, bucket).await,
             CloudStep::BlockPublicAccess { region, bucket } => s3::block_public_access(self, region, bucket).await,
-            CloudStep::EncryptBucket { region, bucket } => s3::encrypt(self, region, bucket).await,
+            CloudStep::EncryptBucket { region, bucket, key } => s3::encrypt(self, region, bucket, key.as_deref()).await,
+            CloudStep::OwnObjects { region, bucket } => s3::own_objects(self, region, bucket).await,
+            CloudStep::SetLifecycle { region, bucket, rules } => lifecycle::set(self, region, bucket, rules).await,
             CloudStep::SetBucketPolicy { region, bucket, policy } => s3::set_policy(self, region, bucket, policy).await,
             CloudStep::CreateRole { role } => iam::create(self, role).await,
             CloudStep::SetTrust { role, trust } => iam::set_trust(self, role, trust).await,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types as sdk;
-use plan::cloud::facts::{TableFacts, TableStatus};
+use plan::cloud::facts::{TableFacts, TableKey, TableStatus};
 use plan::cloud::step::{Key, NewTable};
 
 use super::aws::Aws;
@@ -25,6 +25,9 @@ pub(super) async fn read(aws: &Aws, region: &str, name: &str) -> Result<Option<T
     let status = match table.table_status().ok_or_else(|| incomplete("TableStatus"))? {
         sdk::TableStatus::Active => TableStatus::Active,
         sdk::TableStatus::Deleting => TableStatus::Deleting,
+        sdk::TableStatus::InaccessibleEncryptionCredentials
+        | sdk::TableStatus::Archiving
+        | sdk::TableStatus::Archived => TableStatus::Inaccessible,
         _ => TableStatus::Changing,
     };
     if status != TableStatus::Changing {
@@ -49,6 +52,7 @@ pub(super) async fn read(aws: &Aws, region: &str, name: &str) -> Result<Option<T
         ttl,
         point_in_time_recovery,
         on_demand: billed_per_request(&table),
+        key: key_of(aws, region, &table).await?,
         deletion_protection: table.deletion_protection_enabled() == Some(true),
         tags,
         arn,
@@ -58,7 +62,7 @@ pub(super) async fn read(aws: &Aws, region: &str, name: &str) -> Result<Option<T
 /// Creates a table. One that exists is left as it is: its facts say whether it is the right one.
 pub(super) async fn create(aws: &Aws, region: &str, table: &NewTable) -> Result<(), CloudError> {
     const ACTION: &str = "dynamodb:CreateTable";
-    let NewTable { name, key, index, stream, tags } = table;
+    let NewTable { name, key, index, stream, kms_key, tags } = table;
     let resource = format!("table {name}");
     let request = |source| CloudError::Request { action: ACTION, resource: resource.clone(), source };
     let index_keys = index.iter().map(|(_, key)| key);
@@ -81,6 +85,7 @@ pub(super) async fn create(aws: &Aws, region: &str, table: &NewTable) -> Result<
         .set_stream_specification(stream)
         .billing_mode(sdk::BillingMode::PayPerRequest)
         .deletion_protection_enabled(true)
+        .sse_specification(sse_specification(kms_key.as_deref()))
         .set_tags(Some(sdk_tags(tags).map_err(request)?))
         .send();
     match aws.call(ACTION, &resource, call).await {
@@ -91,7 +96,7 @@ pub(super) async fn create(aws: &Aws, region: &str, table: &NewTable) -> Result<
             if error.code().is_some() {
                 aws.in_creation.leave(region, name);
             }
-            Err(error)
+            Err(error.of_key(kms_key.as_deref()))
         }
     }
 }
@@ -123,6 +128,26 @@ pub(super) async fn bill_per_request(aws: &Aws, region: &str, table: &str) -> Re
     let call = client.update_table().table_name(table).billing_mode(sdk::BillingMode::PayPerRequest).send();
     let answer = aws.call(UPDATE, &format!("table {table}"), call).await;
     unless_so_already(aws, &client, table, answer, billed_per_request).await
+}
+
+/// Encrypts the table with another key.
+pub(super) async fn encrypt(aws: &Aws, region: &str, table: &str, key: Option<&str>) -> Result<(), CloudError> {
+    let wanted = key.map_or(TableKey::Managed, |arn| TableKey::Customer(arn.to_owned()));
+    let client = aws.dynamodb(region);
+    let call = client.update_table().table_name(table).sse_specification(sse_specification(key)).send();
+    let answer = aws.call(UPDATE, &format!("table {table}"), call).await;
+    // It cannot be said of a description alone whose key it names.
+    match answer {
+        Err(error) if matches!(error.code(), Some("ValidationException" | "ResourceInUseException")) => {
+            let found = describe(aws, &client, table).await?;
+            let found = match &found {
+                Some(found) => Some(key_of(aws, region, found).await?),
+                None => None,
+            };
+            if found == Some(wanted) { Ok(()) } else { Err(error.of_key(key)) }
+        }
+        answer => answer.map(drop).map_err(|error| error.of_key(key)),
+    }
 }
 
 /// Turns the time to live on. AWS refuses to turn on what is on, with words that say which attribute it is on for;
@@ -244,6 +269,22 @@ async fn tags(aws: &Aws, client: &Client, name: &str, arn: &str) -> Result<BTree
 
 fn is_not_found(error: &CloudError) -> bool {
     matches!(error.code(), Some("ResourceNotFoundException" | "TableNotFoundException"))
+}
+
+/// Without a description the key is one of AWS that no account sees.
+async fn key_of(aws: &Aws, region: &str, table: &sdk::TableDescription) -> Result<TableKey, CloudError> {
+    let on = |sse: &&sdk::SseDescription| {
+        matches!(sse.status(), Some(sdk::SseStatus::Enabled | sdk::SseStatus::Enabling | sdk::SseStatus::Updating))
+    };
+    let Some(arn) = table.sse_description().filter(on).and_then(|sse| sse.kms_master_key_arn()) else {
+        return Ok(TableKey::Owned);
+    };
+    Ok(if aws.is_managed(region, arn).await? { TableKey::Managed } else { TableKey::Customer(arn.to_owned()) })
+}
+
+fn sse_specification(key: Option<&str>) -> sdk::SseSpecification {
+    let specification = sdk::SseSpecification::builder().enabled(true).sse_type(sdk::SseType::Kms);
+    specification.set_kms_master_key_id(key.map(str::to_owned)).build()
 }
 
 fn stream_view(table: &sdk::TableDescription) -> Option<String> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use plan::names::TAG_INSTALLATION;
+
 use crate::error::{Class, chain};
 
 /// A read or a step that failed.
@@ -20,6 +22,16 @@ pub enum CloudError {
         resource: String,
         /// What the service, or the way to it, answered.
         source: Refusal,
+    },
+    /// A customer's key cannot be used for it.
+    #[error(
+        "the KMS key {key} must exist in this account, be enabled, and be tagged {TAG_INSTALLATION} with the id of this installation"
+    )]
+    Key {
+        /// ARN of the key.
+        key: String,
+        /// The call that needed it.
+        source: Box<CloudError>,
     },
     /// The name of the bucket is taken, or the bucket cannot be shown to be ours.
     #[error(
@@ -60,10 +72,19 @@ pub enum CloudError {
 }
 
 impl CloudError {
+    /// Of a call that was not answered with success.
+    pub fn call<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> CloudError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        CloudError::Call { action, resource: resource.to_owned(), source: Refusal::new(error) }
+    }
+
     /// What kind of failure it is.
     pub fn class(&self) -> Class {
         match self {
             CloudError::Call { source, .. } => source.class,
+            CloudError::Key { source, .. } => source.class(),
             CloudError::Foreign { .. } => Class::Denied,
             CloudError::Incomplete { .. } => Class::Transient,
             CloudError::Request { .. } => Class::Bug,
@@ -71,8 +92,17 @@ impl CloudError {
         }
     }
 
+    /// The same, told as a fault of the key where AWS says that it is one.
+    pub(super) fn of_key(self, key: Option<&str>) -> CloudError {
+        let says_so = matches!(&self, CloudError::Call { source, .. } if source.message.to_lowercase().contains("kms"));
+        match key {
+            Some(key) if says_so => CloudError::Key { key: key.to_owned(), source: Box::new(self) },
+            _ => self,
+        }
+    }
+
     /// The error code of the service, when it answered with one.
-    pub(super) fn code(&self) -> Option<&str> {
+    pub fn code(&self) -> Option<&str> {
         match self {
             CloudError::Call { source, .. } => source.code.as_deref(),
             _ => None,
@@ -80,7 +110,7 @@ impl CloudError {
     }
 
     /// The HTTP status of the answer, when there was one.
-    pub(super) fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         match self {
             CloudError::Call { source, .. } => source.status,
             _ => None,
@@ -116,7 +146,7 @@ impl std::error::Error for Refusal {}
 
 impl Refusal {
     /// Sorts an error of any of the three services.
-    pub(super) fn new<E>(error: &SdkError<E, HttpResponse>) -> Refusal
+    fn new<E>(error: &SdkError<E, HttpResponse>) -> Refusal
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {

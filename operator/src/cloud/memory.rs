@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use chrono::DateTime;
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
-use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
+use plan::cloud::facts::{BucketFacts, Encryption, RoleFacts, TableFacts, TableKey, TableStatus};
 use plan::cloud::step::{CloudStep, NewRole, NewTable};
+use plan::cloud::wanted::OWNERSHIP;
 
 use super::error::Refusal;
 use super::{Cloud, CloudError};
@@ -110,7 +111,12 @@ impl State {
             CloudStep::TagBucket { bucket, tags, .. } => self.bucket(&bucket)?.tags = tags,
             CloudStep::EnableVersioning { bucket, .. } => self.bucket(&bucket)?.versioning = true,
             CloudStep::BlockPublicAccess { bucket, .. } => self.bucket(&bucket)?.public_access_blocked = true,
-            CloudStep::EncryptBucket { bucket, .. } => self.bucket(&bucket)?.encryption = Some("aws:kms".to_owned()),
+            CloudStep::EncryptTable { region, table, key } => self.table(&region, &table)?.key = table_key(key),
+            CloudStep::EncryptBucket { bucket, key, .. } => {
+                self.bucket(&bucket)?.encryption = Some(Encryption::with(key));
+            }
+            CloudStep::OwnObjects { bucket, .. } => self.bucket(&bucket)?.ownership = Some(OWNERSHIP.to_owned()),
+            CloudStep::SetLifecycle { bucket, rules, .. } => self.bucket(&bucket)?.lifecycle = rules,
             CloudStep::SetBucketPolicy { bucket, policy, .. } => self.bucket(&bucket)?.policy = Some(policy),
             CloudStep::CreateRole { role } => {
                 self.roles.entry(role.name.clone()).or_insert_with(|| new_role(role));
@@ -127,6 +133,10 @@ impl State {
     }
 }
 
+fn table_key(key: Option<String>) -> TableKey {
+    key.map_or(TableKey::Managed, TableKey::Customer)
+}
+
 fn new_table(region: &str, table: NewTable) -> TableFacts {
     TableFacts {
         arn: format!("arn:aws:dynamodb:{region}:123456789012:table/{}", table.name),
@@ -138,6 +148,7 @@ fn new_table(region: &str, table: NewTable) -> TableFacts {
         ttl: None,
         point_in_time_recovery: false,
         on_demand: true,
+        key: table_key(table.kms_key),
         deletion_protection: true,
         tags: table.tags,
     }
@@ -163,6 +174,8 @@ fn new_bucket(region: String) -> BucketFacts {
         versioning: false,
         public_access_blocked: false,
         encryption: None,
+        ownership: Some(OWNERSHIP.to_owned()),
+        lifecycle: Vec::new(),
         policy: None,
         tags: BTreeMap::new(),
     }
@@ -223,7 +236,7 @@ mod tests {
     fn create_table() -> CloudStep {
         let key = Key { hash: ("HashKey", "S"), range: ("FullPath", "S") };
         let tags = [("tenant".to_owned(), "t".to_owned())].into();
-        let table = NewTable { name: "t".to_owned(), key, index: None, stream: Some("NEW_IMAGE"), tags };
+        let table = NewTable { name: "t".to_owned(), key, index: None, stream: Some("NEW_IMAGE"), kms_key: None, tags };
         CloudStep::CreateTable { region: "r".to_owned(), table }
     }
 

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_s3::types as sdk;
-use plan::cloud::facts::BucketFacts;
+use plan::cloud::facts::{BucketFacts, Encryption};
 use serde_json::Value;
 
 use super::aws::Aws;
 use super::error::CloudError;
+use super::lifecycle;
 
 /// Reads a bucket with everything that the planner compares.
 pub(super) async fn read(aws: &Aws, region: &str, bucket: &str) -> Result<Option<BucketFacts>, CloudError> {
@@ -21,15 +22,26 @@ pub(super) async fn read(aws: &Aws, region: &str, bucket: &str) -> Result<Option
             _ => return Err(error),
         },
     }
-    let (location, versioning, public_access_blocked, encryption, policy, tags) = futures::try_join!(
+    let (location, versioning, public_access_blocked, encryption, ownership, lifecycle, policy, tags) = futures::try_join!(
         location(aws, region, bucket),
         versioning(aws, region, bucket),
         public_access_blocked(aws, region, bucket),
         encryption(aws, region, bucket),
+        ownership(aws, region, bucket),
+        lifecycle::read(aws, region, bucket),
         policy(aws, region, bucket),
         tags(aws, region, bucket),
     )?;
-    Ok(Some(BucketFacts { region: location, versioning, public_access_blocked, encryption, policy, tags }))
+    Ok(Some(BucketFacts {
+        region: location,
+        versioning,
+        public_access_blocked,
+        encryption,
+        ownership,
+        lifecycle,
+        policy,
+        tags,
+    }))
 }
 
 /// Creates a bucket. Object ownership "bucket owner enforced" has been the default of new buckets since April 2023;
@@ -105,11 +117,13 @@ pub(super) async fn block_public_access(aws: &Aws, region: &str, bucket: &str) -
     aws.call("s3:PutBucketPublicAccessBlock", &resource(bucket), call).await.map(drop)
 }
 
-/// Encrypts new objects with the AWS-managed KMS key, through a key of the bucket: one KMS call for many objects.
-pub(super) async fn encrypt(aws: &Aws, region: &str, bucket: &str) -> Result<(), CloudError> {
+/// Encrypts new objects with a KMS key, through a key of the bucket: one KMS call for many objects.
+pub(super) async fn encrypt(aws: &Aws, region: &str, bucket: &str, key: Option<&str>) -> Result<(), CloudError> {
     const ACTION: &str = "s3:PutEncryptionConfiguration";
     let request = |source| CloudError::Request { action: ACTION, resource: resource(bucket), source };
-    let default = sdk::ServerSideEncryptionByDefault::builder().sse_algorithm(sdk::ServerSideEncryption::AwsKms);
+    let default = sdk::ServerSideEncryptionByDefault::builder()
+        .sse_algorithm(sdk::ServerSideEncryption::AwsKms)
+        .set_kms_master_key_id(key.map(str::to_owned));
     let rule = sdk::ServerSideEncryptionRule::builder()
         .apply_server_side_encryption_by_default(default.build().map_err(request)?)
         .bucket_key_enabled(true)
@@ -121,6 +135,22 @@ pub(super) async fn encrypt(aws: &Aws, region: &str, bucket: &str) -> Result<(),
         .bucket(bucket)
         .expected_bucket_owner(aws.account())
         .server_side_encryption_configuration(encryption)
+        .send();
+    aws.call(ACTION, &resource(bucket), call).await.map(drop)
+}
+
+/// Makes the account the owner of whatever is written.
+pub(super) async fn own_objects(aws: &Aws, region: &str, bucket: &str) -> Result<(), CloudError> {
+    const ACTION: &str = "s3:PutBucketOwnershipControls";
+    let request = |source| CloudError::Request { action: ACTION, resource: resource(bucket), source };
+    let rule = sdk::OwnershipControlsRule::builder().object_ownership(sdk::ObjectOwnership::BucketOwnerEnforced);
+    let controls = sdk::OwnershipControls::builder().rules(rule.build().map_err(request)?).build().map_err(request)?;
+    let call = aws
+        .s3(region)
+        .put_bucket_ownership_controls()
+        .bucket(bucket)
+        .expected_bucket_owner(aws.account())
+        .ownership_controls(controls)
         .send();
     aws.call(ACTION, &resource(bucket), call).await.map(drop)
 }
@@ -137,12 +167,12 @@ pub(super) async fn set_policy(aws: &Aws, region: &str, bucket: &str, policy: &V
     aws.call("s3:PutBucketPolicy", &resource(bucket), call).await.map(drop)
 }
 
-fn resource(bucket: &str) -> String {
+pub(super) fn resource(bucket: &str) -> String {
     format!("bucket {bucket}")
 }
 
 /// What S3 answers with an error code when it was never set.
-fn unless_unset<T>(answer: Result<T, CloudError>, unset: &str) -> Result<Option<T>, CloudError> {
+pub(super) fn unless_unset<T>(answer: Result<T, CloudError>, unset: &str) -> Result<Option<T>, CloudError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.code() == Some(unset) => Ok(None),
@@ -186,15 +216,30 @@ async fn public_access_blocked(aws: &Aws, region: &str, bucket: &str) -> Result<
     }))
 }
 
-async fn encryption(aws: &Aws, region: &str, bucket: &str) -> Result<Option<String>, CloudError> {
+async fn encryption(aws: &Aws, region: &str, bucket: &str) -> Result<Option<Encryption>, CloudError> {
     let client = aws.s3(region);
     let call = client.get_bucket_encryption().bucket(bucket).expected_bucket_owner(aws.account()).send();
     let answer = aws.call("s3:GetEncryptionConfiguration", &resource(bucket), call).await;
     let answer = unless_unset(answer, "ServerSideEncryptionConfigurationNotFoundError")?;
     let configuration = answer.and_then(|answer| answer.server_side_encryption_configuration);
     let rules = configuration.map(|configuration| configuration.rules).unwrap_or_default();
-    let mut defaults = rules.into_iter().filter_map(|rule| rule.apply_server_side_encryption_by_default);
-    Ok(defaults.next().map(|default| default.sse_algorithm.as_str().to_owned()))
+    let default = rules
+        .into_iter()
+        .find_map(|rule| Some((rule.bucket_key_enabled, rule.apply_server_side_encryption_by_default?)));
+    Ok(default.map(|(bucket_key, default)| Encryption {
+        algorithm: default.sse_algorithm.as_str().to_owned(),
+        key: default.kms_master_key_id,
+        bucket_key: bucket_key == Some(true),
+    }))
+}
+
+async fn ownership(aws: &Aws, region: &str, bucket: &str) -> Result<Option<String>, CloudError> {
+    let client = aws.s3(region);
+    let call = client.get_bucket_ownership_controls().bucket(bucket).expected_bucket_owner(aws.account()).send();
+    let answer = aws.call("s3:GetBucketOwnershipControls", &resource(bucket), call).await;
+    let answer = unless_unset(answer, "OwnershipControlsNotFoundError")?;
+    let rules = answer.and_then(|answer| answer.ownership_controls).map(|controls| controls.rules).unwrap_or_default();
+    Ok(rules.into_iter().next().map(|rule| rule.object_ownership.as_str().to_owned()))
 }
 
 async fn policy(aws: &Aws, region: &str, bucket: &str) -> Result<Option<Value>, CloudError> {

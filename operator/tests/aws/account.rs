@@ -27,6 +27,7 @@ pub struct Account {
     pub cloud: Aws,
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub iam: aws_sdk_iam::Client,
+    pub kms: aws_sdk_kms::Client,
 }
 
 impl Account {
@@ -41,6 +42,7 @@ impl Account {
             cloud: Aws::with_config(ACCOUNT, config.clone()),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),
+            kms: aws_sdk_kms::Client::new(&config),
             endpoint,
         })
     }
@@ -84,6 +86,12 @@ impl Account {
         let call = self.iam.create_policy().policy_name(name("managed")).policy_document(document.to_string());
         let policy = call.send().await.expect("create a policy").policy.expect("a policy");
         policy.arn.expect("its ARN")
+    }
+
+    /// A key of the account; its ARN.
+    pub async fn key(&self) -> String {
+        let key = self.kms.create_key().send().await.expect("create a key").key_metadata.expect("a key");
+        key.arn.expect("its ARN")
     }
 
     /// Lets coming calls fail: `service:Operation` on resources that match.

@@ -7,8 +7,8 @@ use operator::error::{Class, chain};
 use plan::Fact;
 use plan::cloud::CloudNames;
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus, KEEP, Source, expired};
+use plan::cloud::rights;
 use plan::cloud::step::CloudStep;
-use plan::cloud::wanted;
 use plan::fleet::Installation;
 use plan::names::{Identity, tenant_id};
 use plan::version::Version;
@@ -258,7 +258,7 @@ async fn the_role_of_a_tenant_gets_at_no_backup_of_its_own_state() {
         role: "unused".to_owned(),
         role_arn: format!("arn:aws:iam::{ACCOUNT}:role/unused"),
     };
-    let (tenant, _) = account.user(&wanted::role_policy(&names)).await;
+    let (tenant, _) = account.user(&rights::role_policy(&names, &Default::default())).await;
     account.twice(create(&state, "before")).await;
     let arn = available(&account, &state, "before").await.arn;
     for answer in [

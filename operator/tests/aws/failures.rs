@@ -72,7 +72,9 @@ async fn a_bucket_of_another_account_is_neither_read_nor_changed() {
         CloudStep::TagBucket { region: region(), bucket: named(), tags: tags(&[("tenant", "9f3a")]) },
         CloudStep::EnableVersioning { region: region(), bucket: named() },
         CloudStep::BlockPublicAccess { region: region(), bucket: named() },
-        CloudStep::EncryptBucket { region: region(), bucket: named() },
+        CloudStep::EncryptBucket { region: region(), bucket: named(), key: None },
+        CloudStep::OwnObjects { region: region(), bucket: named() },
+        CloudStep::SetLifecycle { region: region(), bucket: named(), rules: Vec::new() },
         CloudStep::SetBucketPolicy {
             region: region(),
             bucket: named(),

@@ -13,6 +13,19 @@ pub enum TableStatus {
     Changing,
     /// Going away.
     Deleting,
+    /// Its key cannot be used; AWS archives it after a while.
+    Inaccessible,
+}
+
+/// With which key a table is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableKey {
+    /// One of AWS that no account sees: what a table has when nothing else is asked for.
+    Owned,
+    /// The one that AWS manages for the account.
+    Managed,
+    /// One of a customer, by its ARN.
+    Customer(String),
 }
 
 /// A DynamoDB table.
@@ -36,10 +49,52 @@ pub struct TableFacts {
     pub point_in_time_recovery: bool,
     /// Whether it is billed per request.
     pub on_demand: bool,
+    /// What it is encrypted with.
+    pub key: TableKey,
     /// Whether AWS refuses to delete it.
     pub deletion_protection: bool,
     /// All tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// How new objects of a bucket are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`.
+    pub algorithm: String,
+    /// ARN of a customer's key; none = the one that AWS manages.
+    pub key: Option<String>,
+    /// Whether one call to KMS serves many objects.
+    pub bucket_key: bool,
+}
+
+impl Encryption {
+    /// As the operator has it: with a customer's key, or the one that AWS manages.
+    pub fn with(key: Option<String>) -> Encryption {
+        Encryption { algorithm: "aws:kms".into(), key, bucket_key: true }
+    }
+}
+
+/// A rule by which objects end. All are of the whole bucket, and enabled; one that is not, or that does anything else, is
+/// [`Other`](LifecycleRule::Other).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LifecycleRule {
+    /// Uploads that were begun and not completed end after this many days.
+    AbortUploads {
+        /// Days after they were begun.
+        days: i32,
+    },
+    /// Objects go from view after some days, and versions that are not the latest one end.
+    Expire {
+        /// Days after an object was written.
+        days: i32,
+        /// Days after a version was overwritten or went from view.
+        noncurrent_days: i32,
+    },
+    /// A marker of a deletion ends with the last version that it hides.
+    DropMarkers,
+    /// Something else, by its id.
+    Other(String),
 }
 
 /// An S3 bucket that belongs to our account.
@@ -51,8 +106,12 @@ pub struct BucketFacts {
     pub versioning: bool,
     /// Whether all four public access blocks are on.
     pub public_access_blocked: bool,
-    /// Default encryption: `AES256` or `aws:kms`.
-    pub encryption: Option<String>,
+    /// Default encryption.
+    pub encryption: Option<Encryption>,
+    /// Object ownership, such as `BucketOwnerEnforced`.
+    pub ownership: Option<String>,
+    /// How objects end.
+    pub lifecycle: Vec<LifecycleRule>,
     /// The bucket policy, parsed.
     pub policy: Option<Value>,
     /// All tags; empty also when none were ever set.

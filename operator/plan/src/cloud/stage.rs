@@ -1,12 +1,13 @@
 //! From what the cloud looks like to the steps that make it as wanted. Nothing foreign is touched: a resource of our
 //! name without our tags stops the tenant.
 
-use super::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
+use super::facts::{BucketFacts, Encryption, RoleFacts, TableFacts, TableKey, TableStatus};
+use super::rights;
 use super::step::{CloudStep, NewRole, NewTable};
-use super::wanted::{self, CloudNames, EXPIRES, POLICY, STREAM_VIEW};
+use super::wanted::{self, BucketWishes, CloudNames, EXPIRES, OWNERSHIP, POLICY, STREAM_VIEW};
 use crate::fact::Fact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was read of the tenant's cloud resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,12 @@ pub fn table(names: &CloudNames, wanted: &NewTable, point_in_time_recovery: bool
         }
         Fact::Known(found) => found,
     };
+    if found.status == TableStatus::Inaccessible {
+        gap.waits(format!(
+            "table {name} cannot be used, since AWS cannot use its KMS key: enable the key, or cancel its deletion"
+        ));
+        return gap;
+    }
     // A table in motion may not show its tags yet; nothing is concluded from it, and nothing done to it.
     if found.status != TableStatus::Active {
         gap.waits(format!("table {name} is being changed"));
@@ -125,6 +132,12 @@ pub fn table(names: &CloudNames, wanted: &NewTable, point_in_time_recovery: bool
         );
     } else if !found.on_demand {
         gap.needs(format!("table {name} is not billed per request"), CloudStep::BillTablePerRequest { region, table });
+    } else if found.key != wanted.kms_key.clone().map_or(TableKey::Managed, TableKey::Customer) {
+        let key = wanted.kms_key.clone();
+        gap.needs(
+            format!("table {name} is encrypted with another key"),
+            CloudStep::EncryptTable { region, table, key },
+        );
     }
     gap
 }
@@ -140,7 +153,12 @@ pub fn state_table(names: &CloudNames, wanted: &NewTable, recovery: bool, fact: 
 
 /// Bucket: creating and tagging are two calls, so a bucket of our name, in our account, without any tag is one that a
 /// crash left between them; the tenant id in its name makes it ours.
-pub fn bucket(names: &CloudNames, tags: &BTreeMap<String, String>, fact: &Fact<BucketFacts>) -> Gap {
+pub fn bucket(
+    names: &CloudNames,
+    tags: &BTreeMap<String, String>,
+    wishes: &BucketWishes,
+    fact: &Fact<BucketFacts>,
+) -> Gap {
     let mut gap = Gap::default();
     let (region, bucket) = (names.region.clone(), names.bucket.clone());
     let found = match fact {
@@ -177,10 +195,26 @@ pub fn bucket(names: &CloudNames, tags: &BTreeMap<String, String>, fact: &Fact<B
             CloudStep::EnableVersioning { region: region.clone(), bucket: bucket.clone() },
         );
     }
-    if found.encryption.as_deref() != Some("aws:kms") {
+    if found.encryption != Some(Encryption::with(wishes.kms_key.clone())) {
+        let key = wishes.kms_key.clone();
         gap.needs(
-            missing("is not encrypted with aws:kms"),
-            CloudStep::EncryptBucket { region: region.clone(), bucket: bucket.clone() },
+            missing("is not encrypted with its KMS key"),
+            CloudStep::EncryptBucket { region: region.clone(), bucket: bucket.clone(), key },
+        );
+    }
+    if found.ownership.as_deref() != Some(OWNERSHIP) {
+        gap.needs(
+            missing("lets others own objects in it"),
+            CloudStep::OwnObjects { region: region.clone(), bucket: bucket.clone() },
+        );
+    }
+    let rules = wishes.lifecycle();
+    let mut known = found.lifecycle.clone();
+    known.sort();
+    if known != rules {
+        gap.needs(
+            missing("keeps recordings for another time"),
+            CloudStep::SetLifecycle { region: region.clone(), bucket: bucket.clone(), rules },
         );
     }
     let policy = wanted::bucket_policy(names);
@@ -193,11 +227,16 @@ pub fn bucket(names: &CloudNames, tags: &BTreeMap<String, String>, fact: &Fact<B
     gap
 }
 
-/// Role: exactly one inline policy, nothing attached, the trust and the boundary as wanted.
-pub fn role(names: &CloudNames, wanted: &NewRole, fact: &Fact<RoleFacts>) -> Gap {
+/// Role: exactly one inline policy, nothing attached, the trust and the boundary as wanted. A key that it once had a right to stays
+/// in the policy: recordings and points in time are under it.
+pub fn role(names: &CloudNames, wanted: &NewRole, kms_key: Option<&str>, fact: &Fact<RoleFacts>) -> Gap {
     let mut gap = Gap::default();
     let role = names.role.clone();
-    let policy = wanted::role_policy(names);
+    let mut keys: BTreeSet<String> = kms_key.into_iter().map(str::to_owned).collect();
+    if let Some(former) = fact.known().and_then(|found| found.policies.get(POLICY)) {
+        keys.extend(rights::keys_of(former));
+    }
+    let policy = rights::role_policy(names, &keys);
     let found = match fact {
         Fact::Unknown => return Gap { unread: true, ..gap },
         Fact::Absent => {

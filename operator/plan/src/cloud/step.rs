@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::facts::LifecycleRule;
+
 /// Key of one table: attribute names and their DynamoDB types (`S` or `N`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -15,7 +17,7 @@ pub struct Key {
     pub range: (&'static str, &'static str),
 }
 
-/// A table to create: on demand, encrypted with the AWS-managed default, protected against deletion, tagged.
+/// A table to create: on demand, protected against deletion, tagged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTable {
     /// Table name.
@@ -26,6 +28,8 @@ pub struct NewTable {
     pub index: Option<(&'static str, Key)>,
     /// View type of the stream.
     pub stream: Option<&'static str>,
+    /// ARN of a customer's key; none = the one that AWS manages.
+    pub kms_key: Option<String>,
     /// Tags, set in the same call.
     pub tags: BTreeMap<String, String>,
 }
@@ -96,6 +100,15 @@ pub enum CloudStep {
         /// Table name.
         table: String,
     },
+    /// Encrypt a table with another key.
+    EncryptTable {
+        /// Where.
+        region: String,
+        /// Table name.
+        table: String,
+        /// ARN of a customer's key; none = the one that AWS manages.
+        key: Option<String>,
+    },
     /// Back a table up. One of that name exists already = done; two calls that cross make two (see
     /// [`backup::step`](super::backup::step)).
     CreateBackup {
@@ -143,12 +156,30 @@ pub enum CloudStep {
         /// Bucket name.
         bucket: String,
     },
-    /// Encrypt new objects with the AWS-managed KMS key.
+    /// Encrypt new objects with a KMS key.
     EncryptBucket {
         /// Where.
         region: String,
         /// Bucket name.
         bucket: String,
+        /// ARN of a customer's key; none = the one that AWS manages.
+        key: Option<String>,
+    },
+    /// Make the account the owner of whatever is written, so that access control lists mean nothing.
+    OwnObjects {
+        /// Where.
+        region: String,
+        /// Bucket name.
+        bucket: String,
+    },
+    /// Replace the rules by which objects end.
+    SetLifecycle {
+        /// Where.
+        region: String,
+        /// Bucket name.
+        bucket: String,
+        /// All rules it shall have.
+        rules: Vec<LifecycleRule>,
     },
     /// Replace the bucket policy.
     SetBucketPolicy {
@@ -213,6 +244,7 @@ impl CloudStep {
             CloudStep::SetPointInTimeRecovery { .. } => "SetPointInTimeRecovery",
             CloudStep::ProtectTable { .. } => "ProtectTable",
             CloudStep::BillTablePerRequest { .. } => "BillTablePerRequest",
+            CloudStep::EncryptTable { .. } => "EncryptTable",
             CloudStep::CreateBackup { .. } => "CreateBackup",
             CloudStep::DeleteBackup { .. } => "DeleteBackup",
             CloudStep::CreateBucket { .. } => "CreateBucket",
@@ -220,6 +252,8 @@ impl CloudStep {
             CloudStep::EnableVersioning { .. } => "EnableVersioning",
             CloudStep::BlockPublicAccess { .. } => "BlockPublicAccess",
             CloudStep::EncryptBucket { .. } => "EncryptBucket",
+            CloudStep::OwnObjects { .. } => "OwnObjects",
+            CloudStep::SetLifecycle { .. } => "SetLifecycle",
             CloudStep::SetBucketPolicy { .. } => "SetBucketPolicy",
             CloudStep::CreateRole { .. } => "CreateRole",
             CloudStep::SetTrust { .. } => "SetTrust",
@@ -238,7 +272,8 @@ impl CloudStep {
             | CloudStep::EnableTimeToLive { table, .. }
             | CloudStep::SetPointInTimeRecovery { table, .. }
             | CloudStep::ProtectTable { table, .. }
-            | CloudStep::BillTablePerRequest { table, .. } => table,
+            | CloudStep::BillTablePerRequest { table, .. }
+            | CloudStep::EncryptTable { table, .. } => table,
             CloudStep::CreateBackup { name, .. } => name,
             CloudStep::DeleteBackup { arn, .. } => arn,
             CloudStep::CreateBucket { bucket, .. }
@@ -246,6 +281,8 @@ impl CloudStep {
             | CloudStep::EnableVersioning { bucket, .. }
             | CloudStep::BlockPublicAccess { bucket, .. }
             | CloudStep::EncryptBucket { bucket, .. }
+            | CloudStep::OwnObjects { bucket, .. }
+            | CloudStep::SetLifecycle { bucket, .. }
             | CloudStep::SetBucketPolicy { bucket, .. } => bucket,
             CloudStep::CreateRole { role } => &role.name,
             CloudStep::SetTrust { role, .. }

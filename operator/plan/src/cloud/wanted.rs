@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crds::tenant_status::StorageNames;
 use serde_json::{Value, json};
 
+use super::facts::LifecycleRule;
 use super::step::{Key, NewRole, NewTable};
 use crate::fleet::{Account, Installation};
 use crate::names::{Identity, TAG_INSTALLATION, TAG_TENANT};
@@ -16,6 +17,11 @@ pub const STREAM_VIEW: &str = "NEW_IMAGE";
 pub const EXPIRES: &str = "Expires";
 /// The index by which audit events are searched by time.
 pub const TIME_INDEX: &str = "timesearchV2";
+/// An upload that broke off may be completed by Auth for this many days (lib/events: half-finished uploads are completed
+/// later); then its parts are removed.
+pub const UPLOAD_DAYS: i32 = 14;
+/// Who owns the objects of the bucket.
+pub const OWNERSHIP: &str = "BucketOwnerEnforced";
 /// Name of the one inline policy of the role.
 pub const POLICY: &str = "tenant";
 
@@ -70,8 +76,17 @@ impl CloudNames {
         format!("arn:{}:dynamodb:{}:{}:table/{table}", partition(&self.region), self.region, self.account)
     }
 
-    fn bucket_arn(&self) -> String {
+    /// ARN of the bucket.
+    pub fn bucket_arn(&self) -> String {
         format!("arn:{}:s3:::{}", partition(&self.region), self.bucket)
+    }
+}
+
+impl From<&StorageNames> for CloudNames {
+    fn from(recorded: &StorageNames) -> CloudNames {
+        let StorageNames { account, region, state_table, events_table, bucket, role_arn } = recorded.clone();
+        let role = role_arn.rsplit('/').next().unwrap_or_default().to_owned();
+        CloudNames { account, region, state_table, events_table, bucket, role, role_arn }
     }
 }
 
@@ -92,24 +107,50 @@ pub fn tags(installation: &Installation, tenant: &Identity) -> BTreeMap<String, 
 }
 
 /// The table of the cluster state.
-pub fn state_table(names: &CloudNames, tags: BTreeMap<String, String>) -> NewTable {
+pub fn state_table(names: &CloudNames, kms_key: Option<&str>, tags: BTreeMap<String, String>) -> NewTable {
     NewTable {
         name: names.state_table.clone(),
         key: Key { hash: ("HashKey", "S"), range: ("FullPath", "S") },
         index: None,
         stream: Some(STREAM_VIEW),
+        kms_key: kms_key.map(str::to_owned),
         tags,
     }
 }
 
 /// The table of the audit events.
-pub fn events_table(names: &CloudNames, tags: BTreeMap<String, String>) -> NewTable {
+pub fn events_table(names: &CloudNames, kms_key: Option<&str>, tags: BTreeMap<String, String>) -> NewTable {
     NewTable {
         name: names.events_table.clone(),
         key: Key { hash: ("SessionID", "S"), range: ("EventIndex", "N") },
         index: Some((TIME_INDEX, Key { hash: ("CreatedAtDate", "S"), range: ("CreatedAt", "N") })),
         stream: None,
+        kms_key: kms_key.map(str::to_owned),
         tags,
+    }
+}
+
+/// What the bucket shall be like, as far as the tenant's spec says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketWishes {
+    /// ARN of a customer's key; none = the one that AWS manages.
+    pub kms_key: Option<String>,
+    /// Days that a recording can be played; 0 = for ever.
+    pub retention_days: i32,
+}
+
+impl BucketWishes {
+    /// How objects end, in the order of the type. Playback takes the oldest version of a recording (lib/events/s3sessions), so that nobody can change one
+    /// by overwriting it; each version therefore stays for the whole time from the moment on in which it was overwritten, and
+    /// not only from that in which it was written.
+    pub fn lifecycle(&self) -> Vec<LifecycleRule> {
+        let uploads = LifecycleRule::AbortUploads { days: UPLOAD_DAYS };
+        match self.retention_days {
+            0 => vec![uploads],
+            days => {
+                vec![uploads, LifecycleRule::Expire { days, noncurrent_days: days }, LifecycleRule::DropMarkers]
+            }
+        }
     }
 }
 
@@ -149,130 +190,5 @@ pub fn role(installation: &Installation, account: &Account, tenant: &Identity, n
         }),
         boundary: account.boundary_arn.clone(),
         tags: tags(installation, tenant),
-    }
-}
-
-/// One statement of the tenant's policy.
-pub struct Grant {
-    /// Statement id.
-    pub sid: &'static str,
-    /// AWS actions.
-    pub actions: &'static [&'static str],
-}
-
-/// What Auth does with the state table and its stream. No action that creates or deletes a table, and none that changes
-/// backups: the operator keeps point-in-time recovery, and Auth is told to leave it alone.
-pub const STATE: Grant = Grant {
-    sid: "ClusterStateStorage",
-    actions: &[
-        "dynamodb:BatchWriteItem",
-        "dynamodb:ConditionCheckItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:DescribeStream",
-        "dynamodb:DescribeTable",
-        "dynamodb:DescribeTimeToLive",
-        "dynamodb:GetItem",
-        "dynamodb:GetRecords",
-        "dynamodb:GetShardIterator",
-        "dynamodb:PutItem",
-        "dynamodb:Query",
-        "dynamodb:Scan",
-        "dynamodb:UpdateItem",
-        "dynamodb:UpdateTable",
-        "dynamodb:UpdateTimeToLive",
-    ],
-};
-
-/// What Auth does with the events table and its index.
-pub const EVENTS: Grant = Grant {
-    sid: "ClusterEventsStorage",
-    actions: &[
-        "dynamodb:BatchWriteItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:DescribeTable",
-        "dynamodb:DescribeTimeToLive",
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:Query",
-        "dynamodb:Scan",
-        "dynamodb:UpdateItem",
-        "dynamodb:UpdateTable",
-        "dynamodb:UpdateTimeToLive",
-    ],
-};
-
-/// What Auth does with the bucket.
-pub const BUCKET: Grant = Grant {
-    sid: "RecordingsBucket",
-    actions: &[
-        "s3:GetBucketVersioning",
-        "s3:GetEncryptionConfiguration",
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads",
-        "s3:ListBucketVersions",
-    ],
-};
-
-/// What Auth does with the objects in it.
-pub const OBJECTS: Grant = Grant {
-    sid: "RecordingsObjects",
-    actions: &[
-        "s3:AbortMultipartUpload",
-        "s3:GetObject",
-        "s3:GetObjectRetention",
-        "s3:GetObjectVersion",
-        "s3:ListMultipartUploadParts",
-        "s3:PutObject",
-    ],
-};
-
-/// The role's one inline policy: the four grants on this tenant's own resources.
-pub fn role_policy(names: &CloudNames) -> Value {
-    let state = names.table_arn(&names.state_table);
-    let events = names.table_arn(&names.events_table);
-    let bucket = names.bucket_arn();
-    let statement = |grant: &Grant, resources: Vec<String>| json!({"Sid": grant.sid, "Effect": "Allow", "Action": grant.actions, "Resource": resources});
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            statement(&STATE, vec![state.clone(), format!("{state}/stream/*")]),
-            statement(&EVENTS, vec![events.clone(), format!("{events}/index/*")]),
-            statement(&BUCKET, vec![bucket.clone()]),
-            statement(&OBJECTS, vec![format!("{bucket}/*")]),
-        ],
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whoever takes a tenant's Auth must neither read an older state out of a backup nor destroy the way back.
-    #[test]
-    fn the_role_of_a_tenant_has_no_right_to_its_backups() {
-        let names = CloudNames {
-            account: "123456789012".into(),
-            region: "us-west-2".into(),
-            state_table: "eu1-0-state".into(),
-            events_table: "eu1-0-events".into(),
-            bucket: "eu1-0-recordings".into(),
-            role: "eu1-0".into(),
-            role_arn: "arn:aws:iam::123456789012:role/tenancy/eu1/eu1-0".into(),
-        };
-        let policy = role_policy(&names);
-        let statements = policy["Statement"].as_array().expect("statements");
-        for part in ["Action", "Resource"] {
-            let words: Vec<&str> = statements
-                .iter()
-                .flat_map(|statement| statement[part].as_array().expect("a list"))
-                .map(|word| word.as_str().expect("a string"))
-                .collect();
-            assert!(words.len() >= 6, "{words:?}");
-            for word in words {
-                let lower = word.to_lowercase();
-                assert!(!lower.contains("backup") && !lower.contains("restore"), "{word}");
-                assert!(!word.ends_with(":*") && !word.ends_with("-state/*") && word != "*", "{word} covers backups");
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! `teleport.yaml` of Auth and Proxy, configuration version v3.
 
 use crds::network::ProxyProtocol;
-use crds::tenant::Edition;
+use crds::tenant::{Edition, SessionRecording};
 use serde_json::{Value, json};
 
 use super::{Inputs, mount};
+use crate::cloud::CloudNames;
 use crate::object::sorted;
 
 /// Connections that one process accepts; Teleport's scaling guide raises its default of 15,000 to this.
@@ -28,7 +29,11 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
         "cluster_name": wanted.domain,
         "listen_addr": "0.0.0.0:3025",
         "proxy_listener_mode": if wanted.pod_inputs.tls_routing { "multiplex" } else { "separate" },
-        "session_recording": "node",
+        "session_recording": match wanted.pod_inputs.session_recording {
+            SessionRecording::Node => "node",
+            SessionRecording::NodeSync => "node-sync",
+            SessionRecording::Disabled => "off",
+        },
         "authentication": authentication,
     });
     if wanted.edition == Edition::Enterprise {
@@ -41,7 +46,7 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
         "region": cloud.region,
         "table_name": cloud.state_table,
         "audit_events_uri": [format!("dynamodb://{}", cloud.events_table)],
-        "audit_sessions_uri": format!("s3://{}/records?region={}", cloud.bucket, cloud.region),
+        "audit_sessions_uri": sessions(cloud, wanted.pod_inputs.kms_key_arn.as_deref()),
         // The operator keeps point-in-time recovery; with `true` Auth would need the right to change it and set it at each start.
         "continuous_backups": false,
         "billing_mode": "pay_per_request",
@@ -54,6 +59,16 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
         "proxy_service": {"enabled": false},
         "ssh_service": {"enabled": false},
     }))
+}
+
+/// Where recordings go. Auth asks for `aws:kms` with each of them, which without a key is the one that AWS manages, whatever the
+/// default of the bucket (lib/events/s3sessions).
+fn sessions(cloud: &CloudNames, key: Option<&str>) -> String {
+    let uri = format!("s3://{}/records?region={}", cloud.bucket, cloud.region);
+    match key {
+        Some(key) => format!("{uri}&sse_kms_key={key}"),
+        None => uri,
+    }
 }
 
 /// Configuration of Proxy. The separate listeners are open whenever there is a block, also with TLS routing, which is

@@ -34,6 +34,7 @@ struct Source {
     version: Version,
     authorities: Authorities,
     license: Option<String>,
+    operator_namespace: String,
 }
 
 impl Source {
@@ -48,11 +49,23 @@ impl Source {
             version: inputs.version.clone(),
             authorities: inputs.authorities.clone(),
             license: inputs.license.map(str::to_owned),
+            operator_namespace: inputs.operator_namespace.to_owned(),
         }
     }
 
     fn is(&self, inputs: &Inputs<'_>) -> bool {
-        let Inputs { tenant, wanted, installation, feed: _, cloud, ports, version, authorities, license } = inputs;
+        let Inputs {
+            tenant,
+            wanted,
+            installation,
+            feed: _,
+            cloud,
+            ports,
+            version,
+            authorities,
+            license,
+            operator_namespace,
+        } = inputs;
         self.version == **version
             && self.image == pod::image(inputs)
             && self.ports.as_ref() == *ports
@@ -62,6 +75,7 @@ impl Source {
             && self.installation == **installation
             && self.authorities == **authorities
             && self.license.as_deref() == *license
+            && self.operator_namespace == *operator_namespace
     }
 }
 

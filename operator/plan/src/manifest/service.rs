@@ -7,6 +7,22 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::Inputs;
 use crate::names::Component;
 use crate::object::{Kind, Object};
+use crate::wanted::Balancer;
+
+/// Names that external-dns points at the Service: the web address, and those of applications.
+const HOSTNAMES: &str = "external-dns.alpha.kubernetes.io/hostname";
+/// Where Auth listens.
+pub const AUTH: i32 = 3025;
+/// Where Proxy serves web, TLS routing and PostgreSQL.
+pub const WEB: i32 = 3080;
+/// Its SSH listener.
+pub const SSH: i32 = 3023;
+/// Its listener for reverse tunnels.
+pub const TUNNEL: i32 = 3024;
+/// Its Kubernetes listener.
+pub const KUBE: i32 = 3026;
+/// Its MySQL listener.
+pub const MYSQL: i32 = 3036;
 
 /// The internal Service of Auth, which Proxy and the operator use.
 pub fn auth(inputs: &Inputs<'_>) -> Object {
@@ -18,7 +34,7 @@ pub fn auth(inputs: &Inputs<'_>) -> Object {
             spec: Some(ServiceSpec {
                 type_: Some("ClusterIP".into()),
                 selector: Some(tenant.selector(Component::Auth)),
-                ports: Some(vec![port("auth", 3025, 3025)]),
+                ports: Some(vec![port("auth", AUTH, AUTH)]),
                 ..ServiceSpec::default()
             }),
             ..Service::default()
@@ -29,23 +45,34 @@ pub fn auth(inputs: &Inputs<'_>) -> Object {
 /// The public Service: 443 and, for tenants with a block, its five ports.
 pub fn public(inputs: &Inputs<'_>) -> Object {
     let tenant = inputs.tenant;
-    let mut ports = vec![port("tls", 443, 3080)];
+    let mut ports = vec![port("tls", 443, WEB)];
     if let Some(block) = inputs.ports {
         ports.extend([
-            port("ssh", block.ssh, 3023),
-            port("tunnel", block.tunnel, 3024),
-            port("kube", block.kube, 3026),
-            port("mysql", block.mysql, 3036),
+            port("ssh", block.ssh, SSH),
+            port("tunnel", block.tunnel, TUNNEL),
+            port("kube", block.kube, KUBE),
+            port("mysql", block.mysql, MYSQL),
             // PostgreSQL is served by the web listener.
-            port("postgres", block.postgres, 3080),
+            port("postgres", block.postgres, WEB),
         ]);
     }
     let balanced = inputs.wanted.exposure == Exposure::LoadBalancer;
+    let Balancer { class, annotations, source_ranges, ip_family_policy } = &inputs.wanted.balancer;
+    let mut annotations = annotations.clone();
+    if balanced {
+        annotations.insert(HOSTNAMES.to_owned(), format!("{0},*.{0}", inputs.wanted.domain));
+    }
+    let mut metadata = tenant.metadata(tenant.public_service(), tenant.component_labels(Component::Proxy));
+    metadata.annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
     Object::new(
         Kind::Service,
         &Service {
-            metadata: tenant.metadata(tenant.public_service(), tenant.component_labels(Component::Proxy)),
+            metadata,
             spec: Some(ServiceSpec {
+                load_balancer_class: class.clone().filter(|_| balanced),
+                load_balancer_source_ranges: Some(source_ranges.clone())
+                    .filter(|ranges| balanced && !ranges.is_empty()),
+                ip_family_policy: ip_family_policy.map(|policy| format!("{policy:?}")),
                 type_: Some(if balanced { "LoadBalancer" } else { "ClusterIP" }.into()),
                 // Six node ports a tenant would use the cluster's whole range up with 460 tenants; balancers that go to the
                 // pods, or through kube-proxy's load-balancer address, need none.

@@ -42,7 +42,8 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
     }
     let mut there = stage.ensure(scope, &auth.service_account)
         & stage.ensure(scope, &auth.service)
-        & stage.ensure(scope, &auth.budget);
+        & stage.ensure(scope, &auth.budget)
+        & auth.network.iter().fold(true, |there, policy| stage.ensure(scope, policy) & there);
     // While a rendering is held back, pods keep theirs; but one that is missing has none to keep.
     let missing = auth.deployments.iter().any(|wanted| scope.observed.objects.known(&wanted.reference).is_none());
     if !target.held || missing {
@@ -74,7 +75,7 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
         }
         let rollout = live.map(Rollout::of).unwrap_or_default();
         if !rollout.complete && !target.yields {
-            stage.waits(format!("{}: {} of {} pods ready", wanted.reference, rollout.ready, rollout.wanted));
+            stage.waits_for_pods(scope, &wanted.reference, live);
             return;
         }
     }
@@ -153,8 +154,12 @@ fn said(scope: &Scope<'_>) -> Option<Version> {
 fn judge(scope: &Scope<'_>, target: &Target, stage: &mut Stage) {
     let (ready, wanted) = pods(scope);
     let condition = ConditionType::AuthAvailable;
-    let counts = format!("{ready} of {wanted} Auth pods ready");
+    let mut counts = format!("{ready} of {wanted} Auth pods ready");
     if ready == 0 {
+        let reference = Ref::new(Kind::Deployment, scope.tenant.auth_deployment(0));
+        if let Some(why) = stage.trouble(scope, &reference, scope.observed.objects.known(&reference)) {
+            counts.push_str(&format!(": {why}"));
+        }
         stage.verdict(condition, Answer::False, Reason::PodsNotReady, counts);
         return;
     }

@@ -3,6 +3,7 @@
 use crds::{ConditionType, Reason};
 
 use super::{Answer, RETRY, Scope, Stage};
+use crate::cloud::wanted::BucketWishes;
 use crate::cloud::{Gap, stage as gaps, wanted};
 use crate::step::Step;
 
@@ -14,15 +15,18 @@ pub fn plan(scope: &Scope<'_>) -> Stage {
     let tags = wanted::tags(installation, tenant);
     let recovery = scope.wanted.point_in_time_recovery;
     let used = scope.observed.tenant.status.as_ref().is_some_and(|status| status.auth_high_water.is_some());
-    let state = wanted::state_table(cloud, tags.clone());
+    let key = scope.wanted.pod_inputs.kms_key_arn.as_deref();
+    let wishes = BucketWishes { kms_key: key.map(str::to_owned), retention_days: scope.wanted.session_retention_days };
+    let state = wanted::state_table(cloud, key, tags.clone());
     let storage = [
         gaps::state_table(cloud, &state, recovery, &facts.state_table, used),
-        gaps::table(cloud, &wanted::events_table(cloud, tags.clone()), recovery, &facts.events_table),
-        gaps::bucket(cloud, &tags, &facts.bucket),
+        gaps::table(cloud, &wanted::events_table(cloud, key, tags.clone()), recovery, &facts.events_table),
+        gaps::bucket(cloud, &tags, &wishes, &facts.bucket),
     ];
-    let role = [gaps::role(cloud, &wanted::role(installation, account, tenant, cloud), &facts.role)];
-    judge(ConditionType::StorageReady, "both tables and the bucket are as specified", storage, &mut stage);
+    let role = [gaps::role(cloud, &wanted::role(installation, account, tenant, cloud), key, &facts.role)];
+    // The role first: it has the right to a key before anything lies under that.
     judge(ConditionType::CredentialsReady, "the role and its policy are as specified", role, &mut stage);
+    judge(ConditionType::StorageReady, "both tables and the bucket are as specified", storage, &mut stage);
     stage
 }
 

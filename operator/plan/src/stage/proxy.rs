@@ -42,7 +42,7 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
     }
     let rollout = live.map(Rollout::of).unwrap_or_default();
     if !rollout.complete {
-        stage.waits(format!("{}: {} of {} pods ready", proxy.deployment.reference, rollout.ready, rollout.wanted));
+        stage.waits_for_pods(scope, &proxy.deployment.reference, live);
         return;
     }
     if scope.wanted.exposure == Exposure::LoadBalancer && endpoints(scope).addresses.is_empty() {
@@ -60,8 +60,12 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
 fn judge(scope: &Scope<'_>, target: &Target, ports: Option<&Ports>, stage: &mut Stage) {
     let (ready, wanted) = pods(scope);
     let condition = ConditionType::ProxyAvailable;
-    let counts = format!("{ready} of {wanted} Proxy pods ready");
+    let mut counts = format!("{ready} of {wanted} Proxy pods ready");
     if ready == 0 {
+        let reference = Ref::new(Kind::Deployment, scope.tenant.proxy_deployment());
+        if let Some(why) = stage.trouble(scope, &reference, scope.observed.objects.known(&reference)) {
+            counts.push_str(&format!(": {why}"));
+        }
         stage.verdict(condition, Answer::False, Reason::PodsNotReady, counts);
         return;
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use plan::cloud::backup::{BackupFacts, BackupKind, BackupStatus};
-use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts, TableStatus};
+use plan::cloud::facts::{BucketFacts, Encryption, RoleFacts, TableFacts, TableKey, TableStatus};
 use plan::cloud::step::CloudStep;
+use plan::cloud::wanted::OWNERSHIP;
 
 use super::World;
 
@@ -32,6 +33,7 @@ impl World {
                     ttl: None,
                     point_in_time_recovery: false,
                     on_demand: true,
+                    key: table.kms_key.clone().map_or(TableKey::Managed, TableKey::Customer),
                     deletion_protection: true,
                     tags: table.tags.clone(),
                 };
@@ -50,6 +52,8 @@ impl World {
                     versioning: false,
                     public_access_blocked: false,
                     encryption: None,
+                    ownership: None,
+                    lifecycle: Vec::new(),
                     policy: None,
                     tags: BTreeMap::new(),
                 });
@@ -57,7 +61,14 @@ impl World {
             CloudStep::TagBucket { tags, .. } => self.bucket().tags.clone_from(tags),
             CloudStep::EnableVersioning { .. } => self.bucket().versioning = true,
             CloudStep::BlockPublicAccess { .. } => self.bucket().public_access_blocked = true,
-            CloudStep::EncryptBucket { .. } => self.bucket().encryption = Some("aws:kms".into()),
+            CloudStep::EncryptTable { table, key, .. } => {
+                self.table(table).key = key.clone().map_or(TableKey::Managed, TableKey::Customer);
+            }
+            CloudStep::EncryptBucket { key, .. } => {
+                self.bucket().encryption = Some(Encryption::with(key.clone()));
+            }
+            CloudStep::OwnObjects { .. } => self.bucket().ownership = Some(OWNERSHIP.into()),
+            CloudStep::SetLifecycle { rules, .. } => self.bucket().lifecycle.clone_from(rules),
             CloudStep::SetBucketPolicy { policy, .. } => self.bucket().policy = Some(policy.clone()),
             CloudStep::CreateRole { role } => {
                 self.role.get_or_insert_with(|| RoleFacts {

@@ -81,7 +81,11 @@ impl World {
                     }
                     json!({"loadBalancer": {"ingress": [{"ip": "127.128.0.1"}]}})
                 }
-                Kind::ConfigMap | Kind::Secret | Kind::ServiceAccount | Kind::PodDisruptionBudget => continue,
+                Kind::ConfigMap
+                | Kind::Secret
+                | Kind::ServiceAccount
+                | Kind::PodDisruptionBudget
+                | Kind::NetworkPolicy => continue,
             };
             if live["status"] != status {
                 Arc::make_mut(live)["status"] = status;

@@ -39,6 +39,7 @@ impl World {
             wall: self.now,
             clock_skew: Fact::Known(TimeDelta::zero()),
             operator_version: "0.1.0".into(),
+            operator_namespace: "tenancy-system".into(),
             tenant: tenant.clone(),
             installation: Ok((*self.installation).clone()),
             namespace_labels: Some(BTreeMap::new()),
@@ -51,6 +52,7 @@ impl World {
                 role: Fact::answered(self.role.clone()),
             },
             objects: self.watched(objects),
+            troubles: Fact::Known(Vec::new()),
             secrets: Secrets {
                 authorities: Fact::answered(self.authorities.map(|number| Ok(authorities(number)))),
                 web: Fact::answered(

@@ -1,0 +1,116 @@
+//! Who may speak with a tenant's pods, and with whom they may: nobody but whom these policies name. `operator/docs/network.md`
+//! has the pairs, which a test derives from the objects in the cluster.
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::Inputs;
+use super::service::{AUTH, KUBE, MYSQL, SSH, TUNNEL, WEB};
+use crate::cluster_network::{ClusterDns, single};
+use crate::names::{Component, TENANT_ID};
+use crate::object::{Kind, Object};
+
+/// The label by which Kubernetes lets a namespace be named.
+const NAMESPACE: &str = "kubernetes.io/metadata.name";
+/// The label of the operator's pods.
+const OPERATOR: (&str, &str) = ("tenancy.dev/process", "operator");
+const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// All pods of the tenant, those of checks included: what no other policy allows is refused.
+pub fn nothing(inputs: &Inputs<'_>) -> Object {
+    let tenant = inputs.tenant;
+    let selector = LabelSelector {
+        match_labels: Some([(TENANT_ID.to_owned(), tenant.id.clone())].into()),
+        ..LabelSelector::default()
+    };
+    policy(inputs, tenant.slug.clone(), tenant.labels(), selector, Vec::new(), Vec::new())
+}
+
+/// Auth: its own Proxy and the operator come in; it goes out to DNS, and to AWS and identity providers on 443.
+pub fn auth(inputs: &Inputs<'_>) -> Object {
+    let tenant = inputs.tenant;
+    let operator = NetworkPolicyPeer {
+        namespace_selector: Some(labels(NAMESPACE, inputs.operator_namespace)),
+        pod_selector: Some(labels(OPERATOR.0, OPERATOR.1)),
+        ip_block: None,
+    };
+    let proxy = NetworkPolicyPeer { pod_selector: Some(tenant.label_selector(Component::Proxy)), ..Default::default() };
+    let ingress = NetworkPolicyIngressRule { from: Some(vec![proxy, operator]), ports: Some(vec![tcp(AUTH)]) };
+    let (labels, selector) = (tenant.component_labels(Component::Auth), tenant.label_selector(Component::Auth));
+    policy(inputs, tenant.auth(), labels, selector, vec![ingress], outside(inputs))
+}
+
+/// Proxy: everybody comes in, on the ports that it serves; it goes out to its own Auth, to DNS and on 443.
+pub fn proxy(inputs: &Inputs<'_>) -> Object {
+    let tenant = inputs.tenant;
+    let mut served = vec![WEB];
+    if inputs.ports.is_some() {
+        served.extend([SSH, TUNNEL, KUBE, MYSQL]);
+    }
+    let ingress = NetworkPolicyIngressRule { from: None, ports: Some(served.into_iter().map(tcp).collect()) };
+    let own = NetworkPolicyPeer { pod_selector: Some(tenant.label_selector(Component::Auth)), ..Default::default() };
+    let to_auth = NetworkPolicyEgressRule { to: Some(vec![own]), ports: Some(vec![tcp(AUTH)]) };
+    let egress = std::iter::once(to_auth).chain(outside(inputs)).collect();
+    let (labels, selector) = (tenant.component_labels(Component::Proxy), tenant.label_selector(Component::Proxy));
+    policy(inputs, tenant.proxy_deployment(), labels, selector, vec![ingress], egress)
+}
+
+/// DNS, and 443 everywhere but in the ranges that are out of reach.
+fn outside(inputs: &Inputs<'_>) -> Vec<NetworkPolicyEgressRule> {
+    let network = &inputs.installation.network;
+    let ClusterDns { namespace, pod_labels, addresses, port: of_dns } = &network.dns;
+    let of_dns = i32::from(*of_dns);
+    let pods = NetworkPolicyPeer {
+        namespace_selector: Some(labels(NAMESPACE, namespace)),
+        pod_selector: Some(LabelSelector { match_labels: Some(pod_labels.clone()), ..LabelSelector::default() }),
+        ip_block: None,
+    };
+    let range = |cidr: String, except: Option<Vec<String>>| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr, except }),
+        ..NetworkPolicyPeer::default()
+    };
+    let servers = std::iter::once(pods).chain(addresses.iter().map(|address| range(single(address), None))).collect();
+    let everywhere = EVERYWHERE.map(|cidr| range(cidr.to_owned(), Some(network.blocked(cidr.contains(':')))));
+    vec![
+        NetworkPolicyEgressRule { to: Some(servers), ports: Some(vec![port("UDP", of_dns), tcp(of_dns)]) },
+        NetworkPolicyEgressRule { to: Some(everywhere.to_vec()), ports: Some(vec![tcp(443)]) },
+    ]
+}
+
+fn policy(
+    inputs: &Inputs<'_>,
+    name: String,
+    labels: std::collections::BTreeMap<String, String>,
+    selector: LabelSelector,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> Object {
+    Object::new(
+        Kind::NetworkPolicy,
+        &NetworkPolicy {
+            metadata: inputs.tenant.metadata(name, labels),
+            spec: Some(NetworkPolicySpec {
+                pod_selector: Some(selector),
+                policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+                ingress: Some(ingress).filter(|rules| !rules.is_empty()),
+                egress: Some(egress).filter(|rules| !rules.is_empty()),
+            }),
+        },
+    )
+}
+
+fn labels(key: &str, value: &str) -> LabelSelector {
+    LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), ..LabelSelector::default() }
+}
+
+fn tcp(number: i32) -> NetworkPolicyPort {
+    port("TCP", number)
+}
+
+fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: None }
+}
