@@ -49,6 +49,8 @@ pub enum ConditionType {
     ReleaseUnlisted,
     /// The fleet policy as it is written now cannot be used, and the last good one is in force; exists only while it is so.
     PolicyStale,
+    /// Annotations of the public Service are not allowed by the fleet policy, and left out; exists only while it is so.
+    AnnotationsRefused,
 }
 
 /// Why a condition has its status.
@@ -74,6 +76,8 @@ pub enum Reason {
     DomainTaken,
     /// The fleet policy does not let the tenant's namespace use the domain.
     DomainNotAllowed,
+    /// The fleet policy does not let tenants set an annotation of their public Service.
+    AnnotationNotAllowed,
     /// No AWS account of the fleet policy has room for another tenant.
     AccountsFull,
     /// The port pool is full.

@@ -80,10 +80,8 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             claims::release(&context.leases(), identity, subject, *rests_until, now).await
         }
         Step::Cloud(step) => {
-            // Whatever comes of it, what was read before is not what is there now; but backups are no part of that.
-            if !matches!(step, CloudStep::DeleteBackup { .. }) {
-                context.memory.forget_cloud(&identity.uid);
-            }
+            // Whatever comes of it, what was read before is not what is there now.
+            context.memory.forget_cloud(&identity.uid, step.parts());
             let missing = |missing: &str| Error::Missing { attempt: step.to_string(), missing: missing.to_owned() };
             let recorded = tenant.status.as_ref().and_then(|status| status.storage.as_ref());
             let recorded = recorded.ok_or_else(|| missing("no account is recorded"))?;

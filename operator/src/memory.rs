@@ -1,18 +1,19 @@
 //! What the process remembers between runs. Only what delays when it is lost: readings with their age, and rows of
 //! failures.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use plan::cloud::CloudFacts;
 use plan::cloud::backup::BackupFacts;
+use plan::cloud::{CloudFacts, Part};
 use plan::observed::{Failure, FailureKind, Secrets, Source, StageName};
 use rand::Rng as _;
 
 use crate::error::Class;
 
+pub mod cloud;
 mod told;
 
 /// First and longest delay after a failure.
@@ -35,7 +36,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Tenant {
-    cloud: Option<Reading>,
+    cloud: Option<cloud::Reading>,
     secrets: Option<Kept>,
     backups: Option<Listing>,
     /// What agents and users are told.
@@ -53,12 +54,6 @@ struct Kept {
     secrets: Secrets,
     generation: Option<i64>,
     read_at: Instant,
-}
-
-struct Reading {
-    facts: CloudFacts,
-    generation: Option<i64>,
-    good_until: DateTime<Utc>,
 }
 
 /// The backups as they were listed once a day.
@@ -92,36 +87,37 @@ impl Memory {
         tenants.get(uid).and_then(use_it)
     }
 
-    /// The cloud as it was read, if that is recent enough and was for this generation of the spec.
-    pub fn cloud(&self, uid: &str, generation: Option<i64>, now: DateTime<Utc>) -> Option<CloudFacts> {
-        self.look(uid, |tenant| {
-            let reading = tenant.cloud.as_ref()?;
-            (reading.generation == generation && now < reading.good_until).then(|| reading.facts.clone())
-        })
-    }
-
-    /// Keeps a reading of the cloud for `period`, give or take half of it: so many tenants are not read again at once.
-    pub fn keep_cloud(
+    /// The cloud as it was read, if that is recent enough and was for this generation of the spec; and what of it is to be read
+    /// again.
+    pub fn cloud(
         &self,
         uid: &str,
         generation: Option<i64>,
-        facts: CloudFacts,
         now: DateTime<Utc>,
-        period: Duration,
-    ) {
-        let factor = rand::rng().random_range(0.5..1.5);
-        let period = TimeDelta::from_std(period.mul_f64(factor)).unwrap_or(TimeDelta::MAX);
-        self.with(uid, |tenant| tenant.cloud = Some(Reading { facts, generation, good_until: now + period }));
+    ) -> Option<(CloudFacts, BTreeSet<Part>)> {
+        self.look(uid, |tenant| tenant.cloud.as_ref()?.known(generation, now))
     }
 
-    /// The cloud is not as it was read, or not as it should be.
-    pub fn forget_cloud(&self, uid: &str) {
-        self.with(uid, |tenant| tenant.cloud = None);
+    /// Keeps what was read of some parts. A reading of all of them is good for `period`, give or take half of it: so many tenants
+    /// are not read again at once.
+    pub fn keep_cloud(&self, uid: &str, reading: cloud::Read, period: Duration) {
+        let factor = rand::rng().random_range(0.5..1.5);
+        let period = TimeDelta::from_std(period.mul_f64(factor)).unwrap_or(TimeDelta::MAX);
+        self.with(uid, |tenant| cloud::Reading::keep(&mut tenant.cloud, reading, period));
+    }
+
+    /// These parts are not as they were read, or not as they should be.
+    pub fn forget_cloud<'a>(&self, uid: &str, parts: impl IntoIterator<Item = &'a Part>) {
+        self.with(uid, |tenant| {
+            if let Some(reading) = &mut tenant.cloud {
+                reading.forget(parts);
+            }
+        });
     }
 
     /// When the cloud is to be read again.
     pub fn cloud_due(&self, uid: &str) -> Option<DateTime<Utc>> {
-        self.look(uid, |tenant| tenant.cloud.as_ref().map(|reading| reading.good_until))
+        self.look(uid, |tenant| tenant.cloud.as_ref()?.due())
     }
 
     /// The Secrets as they were read a moment ago for this generation of the spec. Runs follow each other closely while a tenant is
@@ -267,7 +263,12 @@ impl Memory {
 
     /// Only these tenants are left.
     pub fn retain(&self, uids: &HashSet<String>) {
-        self.tenants.lock().expect("no holder of this lock panics").retain(|uid, _| uids.contains(uid));
+        let now = Instant::now();
+        self.tenants.lock().expect("no holder of this lock panics").retain(|uid, tenant| {
+            // Keys stay in memory no longer than they are of use.
+            tenant.secrets.take_if(|kept| now.saturating_duration_since(kept.read_at) >= SECRETS);
+            uids.contains(uid)
+        });
     }
 }
 
@@ -306,15 +307,6 @@ mod tests {
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).expect("in range")
-    }
-
-    #[test]
-    fn a_reading_ages_and_belongs_to_one_generation() {
-        let memory = Memory::default();
-        memory.keep_cloud("u", Some(1), CloudFacts::unknown(), at(0), Duration::from_secs(100));
-        assert!(memory.cloud("u", Some(1), at(49)).is_some());
-        assert!(memory.cloud("u", Some(1), at(150)).is_none());
-        assert!(memory.cloud("u", Some(2), at(1)).is_none());
     }
 
     #[test]

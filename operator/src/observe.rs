@@ -9,7 +9,7 @@ use crds::Tenant;
 use crds::update_status::HopStage;
 use kube::ResourceExt;
 use plan::Fact;
-use plan::cloud::{CloudFacts, CloudNames};
+use plan::cloud::{CloudFacts, CloudNames, Part, all_parts};
 use plan::keys::Authorities;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{Class, Error, chain};
 use crate::inventory::Ask;
 use crate::teleport::{AuthTarget, TeleportError, WebTarget};
-use crate::{processes, rendering, secrets, updates, vanished};
+use crate::{memory, processes, rendering, secrets, updates, vanished};
 
 /// How old a reading may become while the spec says nothing that can be understood.
 const FALLBACK_TTL: TimeDelta = TimeDelta::minutes(15);
@@ -197,36 +197,50 @@ async fn cloud(tenant: &Tenant, identity: &Identity, context: &Context, now: Dat
     }
     // How often an account is asked is no decision: a day that a test skips is none on which its resources drift.
     let read_at = clock::wall();
-    if let Some(facts) = context.memory.cloud(&identity.uid, generation, read_at) {
+    let known = context.memory.cloud(&identity.uid, generation, read_at);
+    let (mut facts, parts) = known.unwrap_or_else(|| (CloudFacts::unknown(), all_parts()));
+    if parts.is_empty() {
         return facts;
     }
     let account = context.clouds.account(account).await;
+    let (region, asked) = (&names.region, |part| parts.contains(&part));
     let (state_table, events_table, bucket, role) = futures::join!(
-        account.table(&names.region, &names.state_table),
-        account.table(&names.region, &names.events_table),
-        account.bucket(&names.region, &names.bucket),
-        account.role(&names.role)
+        asking(asked(Part::StateTable), account.table(region, &names.state_table)),
+        asking(asked(Part::EventsTable), account.table(region, &names.events_table)),
+        asking(asked(Part::Bucket), account.bucket(region, &names.bucket)),
+        asking(asked(Part::Role), account.role(&names.role))
     );
     let mut failure: Option<(Class, String)> = None;
-    let facts = CloudFacts {
+    let read = CloudFacts {
         state_table: believe(state_table, &mut failure),
         events_table: believe(events_table, &mut failure),
         bucket: believe(bucket, &mut failure),
         role: believe(role, &mut failure),
     };
+    facts.replace(&parts, read);
     match failure {
         Some((class, message)) => {
             failed(context, identity, (StageName::Cloud, Source::Read), class, message, now);
         }
         None => {
             context.memory.succeeded(&identity.uid, (StageName::Cloud, Source::Read));
-            context.memory.keep_cloud(&identity.uid, generation, facts.clone(), read_at, context.periods.cloud);
+            let read = memory::cloud::Read { facts: facts.clone(), parts, generation, at: read_at };
+            context.memory.keep_cloud(&identity.uid, read, context.periods.cloud);
         }
     }
     facts
 }
 
-fn believe<T>(answer: Result<Option<T>, CloudError>, failure: &mut Option<(Class, String)>) -> Fact<T> {
+/// Asks only for what is not known.
+async fn asking<T>(
+    asked: bool,
+    read: impl Future<Output = Result<Option<T>, CloudError>>,
+) -> Option<Result<Option<T>, CloudError>> {
+    if asked { Some(read.await) } else { None }
+}
+
+fn believe<T>(answer: Option<Result<Option<T>, CloudError>>, failure: &mut Option<(Class, String)>) -> Fact<T> {
+    let Some(answer) = answer else { return Fact::Unknown };
     match answer {
         Ok(found) => Fact::answered(found),
         Err(error) => {

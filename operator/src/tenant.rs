@@ -150,9 +150,9 @@ async fn plan(observed: &mut Observed, context: &Context) -> Plan {
         let identity = identity(&observed.tenant);
         plan = listen::plan_again(observed, &mut kept, plan, &identity, context).await;
     }
-    // The cloud is read again while something is done or awaited there; else its reading is good for its period.
+    // A part of the cloud is read again while something is done or awaited there; else its reading is good for its period.
     if plan.open == Some(StageName::Cloud) && plan.withheld.is_empty() {
-        context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default());
+        context.memory.forget_cloud(&observed.tenant.uid().unwrap_or_default(), &plan.cloud_open);
     }
     plan
 }

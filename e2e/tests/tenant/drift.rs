@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use e2e::testbed::{DRIFTS, TestBed, wait_until};
 use serde_json::json;
 
@@ -23,8 +23,12 @@ pub async fn is_mended(bed: &TestBed) -> anyhow::Result<()> {
     // Meanwhile nobody mends: a table takes one change at a time.
     edit(bed, "drift", "drift", json!({"paused": true})).await?;
     history.saw("Ready=True/Paused", MENDED).await?;
+    let mut read = before.clone();
     for drift in DRIFTS {
         bed.cloud().drift(drift, &storage).await?;
+        let now = cloud::tenant(bed, &tenant_id).await?;
+        ensure!(now != read, "nobody sees that {drift:?} was changed");
+        read = now;
     }
     edit(bed, "drift", "drift", json!({"paused": false})).await?;
     history.saw("StorageReady=False/InProgress", MENDED).await?;

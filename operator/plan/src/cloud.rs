@@ -7,5 +7,5 @@ pub mod stage;
 pub mod step;
 pub mod wanted;
 
-pub use stage::{CloudFacts, Gap};
+pub use stage::{CloudFacts, Gap, Part, all_parts};
 pub use wanted::CloudNames;

@@ -1,19 +1,20 @@
 //! What a spec may ask for only where the platform team consents, or the tenant's account allows it: what the schema alone cannot
 //! know.
 
+use std::collections::BTreeMap;
+
 use crds::Reason;
 
 use crate::fleet::{Account, Installation};
 use crate::stage::Stall;
 use crate::wanted::Wanted;
 
-/// Whether all of it is allowed.
+/// Whether the tenant can be made as its spec asks.
 ///
 /// # Errors
-/// What is not, with what to do.
-pub fn given(wanted: &Wanted, installation: &Installation, account: &Account) -> Result<(), Stall> {
-    let faults: Vec<String> = key(wanted, account).into_iter().chain(annotations(wanted, installation)).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Stall { reason: Reason::InvalidSpec, message: faults.join("; ") }) }
+/// What is not allowed, with what to do.
+pub fn given(wanted: &Wanted, account: &Account) -> Result<(), Stall> {
+    key(wanted, account).map_or(Ok(()), |message| Err(Stall { reason: Reason::InvalidSpec, message }))
 }
 
 /// Rights to a key end at the account, on both sides.
@@ -28,18 +29,21 @@ fn key(wanted: &Wanted, account: &Account) -> Option<String> {
     })
 }
 
-/// By annotations load balancers are given addresses, certificates and security groups: whose those are only the platform team
-/// knows.
-fn annotations(wanted: &Wanted, installation: &Installation) -> Option<String> {
-    let allowed = &installation.network.service_annotations;
-    let refused: Vec<&str> =
-        wanted.balancer.annotations.keys().filter(|key| !allowed.contains(key)).map(String::as_str).collect();
-    (!refused.is_empty()).then(|| {
+/// The annotations of the public Service that the platform team allows; and what to say of the others. By annotations load
+/// balancers are given addresses, certificates and security groups: whose those are only the platform team knows. What it takes away
+/// later leaves the Service, and stops nothing else of a tenant that runs.
+pub fn annotations(wanted: &Wanted, installation: &Installation) -> (BTreeMap<String, String>, Option<String>) {
+    let allowed = |key: &String| installation.network.service_annotations.contains(key);
+    let (kept, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        wanted.balancer.annotations.clone().into_iter().partition(|(key, _)| allowed(key));
+    let refused: Vec<String> = refused.into_keys().collect();
+    let message = (!refused.is_empty()).then(|| {
         format!(
-            "spec.network.annotations: {} may not be set by tenants: leave them out, or have them added to network.serviceAnnotations of the fleet policy",
+            "spec.network.annotations: {} may not be set by tenants, and the Service is without: leave them out, or have them added to network.serviceAnnotations of the fleet policy",
             refused.join(", ")
         )
-    })
+    });
+    (kept, message)
 }
 
 #[cfg(test)]
@@ -60,7 +64,7 @@ network: {serviceAnnotations: [example.com/zone]}
     #[test]
     fn what_is_refused_is_named_with_the_remedy() {
         let installation = Installation::parse(POLICY).expect("a good policy");
-        let answer = |spec: serde_json::Value| {
+        let wanted = |spec: serde_json::Value| {
             let mut tenant = json!({
                 "metadata": {"name": "a", "namespace": "a"},
                 "spec": {"domain": "a.example.com", "edition": "Community", "version": "18.1.0", "region": "us-west-2"},
@@ -68,17 +72,22 @@ network: {serviceAnnotations: [example.com/zone]}
             for (key, value) in spec.as_object().expect("a map") {
                 tenant["spec"][key] = value.clone();
             }
-            let wanted = Wanted::parse(&serde_json::from_value(tenant).expect("a Tenant")).expect("a good spec");
-            given(&wanted, &installation, &installation.aws.accounts[0]).map_err(|stall| stall.message)
+            Wanted::parse(&serde_json::from_value(tenant).expect("a Tenant")).expect("a good spec")
         };
-        let key = |account: &str| json!({"storage": {"kmsKeyArn": format!("arn:aws:kms:us-west-2:{account}:key/k")}});
-        assert_eq!(answer(key("123456789012")), Ok(()));
-        let refused = answer(key("210987654321")).expect_err("of another account");
+        let of = |account: &str| {
+            let arn = format!("arn:aws:kms:us-west-2:{account}:key/k");
+            let wanted = wanted(json!({"storage": {"kmsKeyArn": arn}}));
+            given(&wanted, &installation.aws.accounts[0]).map_err(|stall| stall.message)
+        };
+        assert_eq!(of("123456789012"), Ok(()));
+        let refused = of("210987654321").expect_err("of another account");
         assert!(refused.starts_with("spec.storage.kmsKeyArn") && refused.contains("account 123456789012"), "{refused}");
-        let annotation = |key: &str| json!({"network": {"annotations": {key: "x"}}});
-        assert_eq!(answer(annotation("example.com/zone")), Ok(()));
-        let refused = answer(annotation("service.beta.kubernetes.io/aws-load-balancer-eip-allocations"));
-        let refused = refused.expect_err("nobody allowed it");
+        let both =
+            json!({"example.com/zone": "a", "service.beta.kubernetes.io/aws-load-balancer-eip-allocations": "x"});
+        let (kept, refused) = annotations(&wanted(json!({"network": {"annotations": both}})), &installation);
+        assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["example.com/zone"]);
+        let refused = refused.expect("nobody allowed it");
         assert!(refused.contains("eip-allocations") && refused.contains("network.serviceAnnotations"), "{refused}");
+        assert_eq!(annotations(&wanted(json!({})), &installation), (BTreeMap::new(), None));
     }
 }

@@ -4,10 +4,11 @@
 use crds::tenant_status::TenantStatus;
 use crds::{ConditionType, Reason};
 
+use crate::consent;
 use crate::feed::Remark;
 use crate::observed::Observed;
 use crate::report::{clear, set};
-use crate::stage::{Answer, Verdict};
+use crate::stage::{Answer, Scope, Verdict};
 use crate::version::Version;
 
 /// Tells that the release which runs is not in the feed any more. A feed without any release lists nothing, so that
@@ -33,6 +34,13 @@ pub fn policy(observed: &Observed, status: &mut TenantStatus) {
         (Reason::FleetPolicyInvalid, message)
     });
     tell(observed, ConditionType::PolicyStale, told, status);
+}
+
+/// Tells of annotations that the fleet policy does not allow.
+pub fn annotations(scope: &Scope<'_>, status: &mut TenantStatus) {
+    let (_, refused) = consent::annotations(scope.wanted, scope.installation);
+    let told = refused.map(|message| (Reason::AnnotationNotAllowed, message));
+    tell(scope.observed, ConditionType::AnnotationsRefused, told, status);
 }
 
 fn tell(observed: &Observed, condition: ConditionType, told: Option<(Reason, String)>, status: &mut TenantStatus) {

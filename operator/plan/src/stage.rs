@@ -157,7 +157,9 @@ impl Stage {
             text.push_str(&format!(" ({why})"));
         }
         self.waits(text);
-        self.wakes_in(trouble::LATE);
+        // No event comes when it begins to be late, nor when what keeps a pod from coming up is another thing than before.
+        let late = live.is_some_and(|live| trouble::is_late(live, scope.observed.wall));
+        self.wakes_in(if late { trouble::AGAIN } else { trouble::PATIENCE });
     }
 
     /// Why pods of a Deployment do not come up, if it should be ready by now and that is known.

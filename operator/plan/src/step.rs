@@ -1,6 +1,7 @@
 //! An effect as a value, before it is a call: one type for Kubernetes, AWS, key material and Teleport. Steps are idempotent and
 //! ordered; the first failure ends the run, and the process may die after any of them. A plan is steps, and what to say.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,6 +9,7 @@ use crds::tenant_status::TenantStatus;
 
 use crate::agents::{AgentsView, Memory};
 use crate::claims::Subject;
+use crate::cloud::Part;
 use crate::cloud::step::CloudStep;
 use crate::object::{Object, Ref};
 use crate::observed::StageName;
@@ -33,6 +35,8 @@ pub struct Plan {
     pub look: bool,
     /// Whether what agents are told is to be read anew, and the plan drawn again: it is not known, or is to be changed.
     pub listen: bool,
+    /// The cloud resources on which something is done or awaited.
+    pub cloud_open: BTreeSet<Part>,
     /// Whether the pods are to be looked at, and the plan drawn again: some should be ready for a while already.
     pub pods: bool,
     /// What is seen of the agents; none when that was not looked at.

@@ -61,7 +61,7 @@ pub fn tenant_again(observed: &Observed, kept: &mut Kept) -> Plan {
         Ok(account) => account,
         Err(stall) => return report::refused(observed, stall),
     };
-    if let Err(stall) = consent::given(&wanted, installation, account) {
+    if let Err(stall) = consent::given(&wanted, account) {
         return report::refused(observed, stall);
     }
     let cloud = CloudNames::new(installation, account, &tenant, &wanted.region);
@@ -94,7 +94,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         (Err(stall), _) | (_, Err(stall)) => return report::refused(scope.observed, stall),
     };
     let identity = identity::plan(scope);
-    let cloud = cloud::plan(scope);
+    let cloud::Outcome { stage: cloud, open: cloud_open } = cloud::plan(scope);
     let keys = keys::plan(scope);
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
     let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
@@ -156,6 +156,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let paused = scope.wanted.paused;
     let earlier: Vec<(StageName, Stage)> =
         vec![(StageName::Identity, identity.stage), (StageName::Cloud, cloud), (StageName::Keys, keys.stage)];
+    let pods = (auth.pods || proxy.pods) && earlier.iter().all(|(_, stage)| stage.is_settled());
     // What is not applied is not recorded either.
     if let Some(record) =
         course.record.clone().filter(|_| !paused && earlier.iter().all(|(_, stage)| stage.is_settled()))
@@ -166,6 +167,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     update.record(&mut status);
     remark::release(scope.observed, &running, &mut status);
     remark::policy(scope.observed, &mut status);
+    remark::annotations(scope, &mut status);
     let hops = course::update(scope).is_some() || status.update.is_some();
     let stages = [&auth, &proxy, &agents.stage, &update.stage];
     let settled = earlier.iter().map(|(_, stage)| stage).chain(stages).all(Stage::is_settled);
@@ -182,7 +184,6 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     );
     status.published = Some(told.record).filter(|record| *record != Published::default());
     let look = update.look && !paused;
-    let pods = auth.pods || proxy.pods;
     let mut shown = agents.stage;
     shown.steps.extend(agents.remember.iter().filter(|_| paused).cloned());
     let stages = earlier.into_iter().chain([
@@ -196,6 +197,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     plan.agents = Some(agents.view);
     plan.listen = told.listen;
     plan.pods = pods;
+    plan.cloud_open = cloud_open;
     if !told.applies {
         report::clear(&mut plan.status.conditions, ConditionType::AgentUpdatesPublished);
     }

@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::clock::from_jiff;
 
 /// A Deployment that makes no progress for so long is in trouble; before that, it only takes its time.
-const PATIENCE: TimeDelta = TimeDelta::seconds(15);
+pub const PATIENCE: TimeDelta = TimeDelta::seconds(15);
+/// How often one that is in trouble is looked at, beside whatever it tells itself.
+pub const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// Words of others are cut here.
 const LONGEST: usize = 300;
 
@@ -44,23 +46,25 @@ pub fn of(pod: &Pod) -> Option<Trouble> {
     Some(Trouble { pod: pod.name_any(), why: one_line(&why) })
 }
 
-/// A container that does not run: what it waits for, and what the process said when it ended last.
+/// A container that does not serve. It is told alike in whichever of its states it is seen: between two attempts, in one, or as it
+/// waits for the next; else each look would be news.
 fn stuck(container: &ContainerStatus) -> Option<String> {
+    if container.ready {
+        return None;
+    }
+    if let Some(ended) = container.last_state.as_ref().and_then(|state| state.terminated.as_ref()) {
+        let said = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default();
+        return Some(format!("it ends again and again, with exit code {} ({said}): its log says why", ended.exit_code));
+    }
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason =
-        waiting.reason.as_deref().filter(|reason| *reason != "ContainerCreating" && *reason != "PodInitializing")?;
-    let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    Some(match ended {
-        // How long the kubelet waits before the next attempt changes by itself, and says nothing.
-        Some(ended) => {
-            let said = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default();
-            format!("{reason}: exit code {}: {said}", ended.exit_code)
-        }
-        None => format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()),
-    })
+    match waiting.reason.as_deref()? {
+        "ContainerCreating" | "PodInitializing" => None,
+        "ErrImagePull" | "ImagePullBackOff" => Some(format!("the image {} cannot be pulled", container.image)),
+        reason => Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default())),
+    }
 }
 
-/// The last line of what was said is what it came to.
+/// Without line breaks, and not longer than can be read.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut chars = words.chars();
@@ -68,15 +72,22 @@ fn one_line(text: &str) -> String {
     if chars.next().is_some() { format!("{head}…") } else { head }
 }
 
-/// Since when a Deployment has been without progress, if that is for longer than it may take.
+/// Whether a Deployment has been without progress for longer than it may take. Of a generation that nobody has looked at yet
+/// nothing is known.
 pub fn is_late(deployment: &Value, wall: DateTime<Utc>) -> bool {
+    let number = |path: &str| deployment.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+    if number("/status/observedGeneration") < number("/metadata/generation") {
+        return false;
+    }
+    // A pod that is ready makes no progress until this time is over.
+    let patience = PATIENCE + TimeDelta::seconds(number("/spec/minReadySeconds"));
     let conditions = deployment["status"]["conditions"].as_array().into_iter().flatten();
     let times = conditions.filter_map(|condition| {
         let progressing = condition["type"] == "Progressing";
         let time = condition[if progressing { "lastUpdateTime" } else { "lastTransitionTime" }].as_str()?;
         time.parse::<k8s_openapi::jiff::Timestamp>().ok().map(from_jiff)
     });
-    times.max().is_some_and(|last| wall - last >= PATIENCE)
+    times.max().is_some_and(|last| wall - last >= patience)
 }
 
 /// Why a Deployment cannot even make its pods, such as a quota.
@@ -86,9 +97,6 @@ pub fn of_deployment(deployment: &Value) -> Option<String> {
         conditions.find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
     Some(one_line(failure["message"].as_str().unwrap_or_default()))
 }
-
-/// When to look again at a Deployment that is not complete: no event comes when it begins to be late.
-pub const LATE: TimeDelta = PATIENCE;
 
 #[cfg(test)]
 mod tests {
@@ -108,21 +116,25 @@ mod tests {
             json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": nodes});
         assert_eq!(why(json!({"conditions": [unscheduled]})), Some(format!("Unschedulable: {nodes}")));
         let waiting = |reason: &str, message: &str| {
-            json!({"name": "t", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            json!({"name": "t", "image": "example.com/t:1", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": reason, "message": message}}})
         };
-        let pull = waiting("ImagePullBackOff", "Back-off pulling image \"x\"");
-        assert_eq!(
-            why(json!({"containerStatuses": [pull]})),
-            Some("ImagePullBackOff: Back-off pulling image \"x\"".into())
-        );
-        let mut crash = waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container");
-        crash["lastState"] =
-            json!({"terminated": {"exitCode": 1, "message": "ERROR:\nthe license\n  is of another cluster\n"}});
-        assert_eq!(
-            why(json!({"containerStatuses": [crash]})),
-            Some("CrashLoopBackOff: exit code 1: ERROR: the license is of another cluster".into())
-        );
+        for (reason, message) in [("ErrImagePull", "dial tcp 10.0.0.1:41234"), ("ImagePullBackOff", "Back-off pulling")]
+        {
+            let found = why(json!({"containerStatuses": [waiting(reason, message)]}));
+            assert_eq!(found, Some("the image example.com/t:1 cannot be pulled".into()), "{reason}");
+        }
+        // Waiting for the next attempt, and in it.
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        for state in
+            [json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}), json!({"running": {}})]
+        {
+            let mut crash = waiting("", "");
+            (crash["state"], crash["lastState"]) = (state, ended.clone());
+            let unready = json!({"type": "Ready", "status": "False"});
+            let found = why(json!({"phase": "Running", "conditions": [unready], "containerStatuses": [crash]}));
+            assert_eq!(found, Some("it ends again and again, with exit code 1 (Error): its log says why".into()));
+        }
         assert_eq!(why(json!({"containerStatuses": [waiting("ContainerCreating", "")]})), None);
         let unready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]});
         assert_eq!(why(unready), Some("it runs, and its readiness probe fails".into()));
@@ -146,6 +158,12 @@ mod tests {
         assert!(!is_late(&deployment, at("2026-07-01T00:01:14Z")));
         assert!(is_late(&deployment, at("2026-07-01T00:01:15Z")));
         assert!(!is_late(&json!({}), at("2026-07-01T00:01:15Z")));
+        let mut other = deployment.clone();
+        other["spec"] = json!({"minReadySeconds": 30});
+        assert!(!is_late(&other, at("2026-07-01T00:01:44Z")) && is_late(&other, at("2026-07-01T00:01:45Z")));
+        let mut unseen = deployment;
+        unseen["metadata"] = json!({"generation": 2});
+        assert!(!is_late(&unseen, at("2026-07-01T00:01:15Z")), "that was said of another template");
     }
 
     #[test]

@@ -33,11 +33,15 @@ pub(super) async fn read(aws: &Aws, region: &str, name: &str) -> Result<Option<T
     if status != TableStatus::Changing {
         aws.in_creation.leave(region, name);
     }
-    let (ttl, point_in_time_recovery, tags) = futures::try_join!(
-        unless_in_motion(status, time_to_live(aws, &client, name)),
-        unless_in_motion(status, point_in_time_recovery(aws, &client, name)),
-        unless_in_motion(status, tags(aws, &client, name, &arn)),
-    )?;
+    // While a table comes or goes, what belongs to it can already or still be missing, and nobody acts upon it.
+    let (ttl, point_in_time_recovery, tags) = match status {
+        TableStatus::Active => futures::try_join!(
+            time_to_live(aws, &client, name),
+            point_in_time_recovery(aws, &client, name),
+            tags(aws, &client, name, &arn),
+        )?,
+        TableStatus::Changing | TableStatus::Deleting | TableStatus::Inaccessible => Default::default(),
+    };
     let key = |wanted: sdk::KeyType| {
         let element = table.key_schema().iter().find(|element| *element.key_type() == wanted);
         element.map(|element| element.attribute_name().to_owned())
@@ -207,18 +211,6 @@ async fn unless_so_already<T>(
             if table.is_some_and(|table| as_wanted(&table)) { Ok(()) } else { Err(error) }
         }
         answer => answer.map(drop),
-    }
-}
-
-/// While a table comes or goes, what belongs to it can already or still be missing: that reads as unset. On an active
-/// table it is an error, since "unset" would be acted upon.
-async fn unless_in_motion<T: Default>(
-    status: TableStatus,
-    read: impl Future<Output = Result<T, CloudError>>,
-) -> Result<T, CloudError> {
-    match read.await {
-        Err(error) if status != TableStatus::Active && is_not_found(&error) => Ok(T::default()),
-        answer => answer,
     }
 }
 

@@ -169,7 +169,8 @@ pub fn keys_of(policy: &Value) -> BTreeSet<String> {
 /// DynamoDB names the table, and S3 the bucket or the object, in the encryption context of each use (AWS: "DynamoDB encryption
 /// context", "Amazon S3 encryption context").
 fn key_statements(names: &CloudNames, keys: &BTreeSet<String>) -> [Value; 3] {
-    let [dynamodb, s3] = ["dynamodb", "s3"].map(|service| format!("{service}.{}.amazonaws.com", names.region));
+    let suffix = if names.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let [dynamodb, s3] = ["dynamodb", "s3"].map(|service| format!("{service}.{}.{suffix}", names.region));
     let bucket = names.bucket_arn();
     [
         json!({"Sid": KEY_IS_SEEN, "Effect": "Allow", "Action": ["kms:DescribeKey"], "Resource": keys,

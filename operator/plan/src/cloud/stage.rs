@@ -34,6 +34,39 @@ impl CloudFacts {
     }
 }
 
+/// A resource of a tenant in the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Table of the cluster state.
+    StateTable,
+    /// Table of the audit events.
+    EventsTable,
+    /// Bucket of the session recordings.
+    Bucket,
+    /// The role of Auth.
+    Role,
+}
+
+impl CloudFacts {
+    /// Puts what `newer` knows of some parts in the place of what was known.
+    pub fn replace(&mut self, parts: &BTreeSet<Part>, newer: CloudFacts) {
+        let CloudFacts { state_table, events_table, bucket, role } = newer;
+        for part in parts {
+            match part {
+                Part::StateTable => self.state_table = state_table.clone(),
+                Part::EventsTable => self.events_table = events_table.clone(),
+                Part::Bucket => self.bucket = bucket.clone(),
+                Part::Role => self.role = role.clone(),
+            }
+        }
+    }
+}
+
+/// All parts.
+pub fn all_parts() -> BTreeSet<Part> {
+    BTreeSet::from([Part::StateTable, Part::EventsTable, Part::Bucket, Part::Role])
+}
+
 /// Distance of one resource from what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Gap {
@@ -111,6 +144,21 @@ pub fn table(names: &CloudNames, wanted: &NewTable, point_in_time_recovery: bool
         gap.foreign = Some(format!("table {name} has no index {index}"));
         return gap;
     }
+    // What the table shows beside its description changes without putting it into an update.
+    if found.ttl.as_deref() != Some(EXPIRES) {
+        let (region, table) = (region.clone(), name.clone());
+        gap.needs(
+            format!("table {name} has no time to live"),
+            CloudStep::EnableTimeToLive { region, table, attribute: EXPIRES },
+        );
+    }
+    if found.point_in_time_recovery != point_in_time_recovery {
+        let (region, table) = (region.clone(), name.clone());
+        gap.needs(
+            format!("point-in-time recovery of table {name} is not as specified"),
+            CloudStep::SetPointInTimeRecovery { region, table, enabled: point_in_time_recovery },
+        );
+    }
     // Each of these puts the table into an update for a moment, so one at a time; the order is that of importance.
     let (region, table) = (region.clone(), name.clone());
     if !found.deletion_protection {
@@ -119,16 +167,6 @@ pub fn table(names: &CloudNames, wanted: &NewTable, point_in_time_recovery: bool
         gap.needs(
             format!("table {name} has no stream of {STREAM_VIEW}"),
             CloudStep::EnableStream { region, table, view },
-        );
-    } else if found.ttl.as_deref() != Some(EXPIRES) {
-        gap.needs(
-            format!("table {name} has no time to live"),
-            CloudStep::EnableTimeToLive { region, table, attribute: EXPIRES },
-        );
-    } else if found.point_in_time_recovery != point_in_time_recovery {
-        gap.needs(
-            format!("point-in-time recovery of table {name} is not as specified"),
-            CloudStep::SetPointInTimeRecovery { region, table, enabled: point_in_time_recovery },
         );
     } else if !found.on_demand {
         gap.needs(format!("table {name} is not billed per request"), CloudStep::BillTablePerRequest { region, table });

@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::facts::LifecycleRule;
+use super::stage::Part;
 
 /// Key of one table: attribute names and their DynamoDB types (`S` or `N`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,6 +262,34 @@ impl CloudStep {
             CloudStep::RemoveRolePolicy { .. } => "RemoveRolePolicy",
             CloudStep::DetachRolePolicy { .. } => "DetachRolePolicy",
             CloudStep::SetBoundary { .. } => "SetBoundary",
+        }
+    }
+
+    /// The parts that may look otherwise after it.
+    pub fn parts(&self) -> &'static [Part] {
+        match self {
+            CloudStep::CreateTable { .. }
+            | CloudStep::EnableStream { .. }
+            | CloudStep::EnableTimeToLive { .. }
+            | CloudStep::SetPointInTimeRecovery { .. }
+            | CloudStep::ProtectTable { .. }
+            | CloudStep::BillTablePerRequest { .. }
+            | CloudStep::EncryptTable { .. } => &[Part::StateTable, Part::EventsTable],
+            CloudStep::CreateBackup { .. } | CloudStep::DeleteBackup { .. } => &[],
+            CloudStep::CreateBucket { .. }
+            | CloudStep::TagBucket { .. }
+            | CloudStep::EnableVersioning { .. }
+            | CloudStep::BlockPublicAccess { .. }
+            | CloudStep::EncryptBucket { .. }
+            | CloudStep::OwnObjects { .. }
+            | CloudStep::SetLifecycle { .. }
+            | CloudStep::SetBucketPolicy { .. } => &[Part::Bucket],
+            CloudStep::CreateRole { .. }
+            | CloudStep::SetTrust { .. }
+            | CloudStep::SetRolePolicy { .. }
+            | CloudStep::RemoveRolePolicy { .. }
+            | CloudStep::DetachRolePolicy { .. }
+            | CloudStep::SetBoundary { .. } => &[Part::Role],
         }
     }
 

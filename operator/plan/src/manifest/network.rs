@@ -73,12 +73,15 @@ fn outside(inputs: &Inputs<'_>) -> Vec<NetworkPolicyEgressRule> {
         ip_block: Some(IPBlock { cidr, except }),
         ..NetworkPolicyPeer::default()
     };
-    let servers = std::iter::once(pods).chain(addresses.iter().map(|address| range(single(address), None))).collect();
+    let caches: Vec<NetworkPolicyPeer> = addresses.iter().map(|address| range(single(address), None)).collect();
+    let dns = |to: Vec<NetworkPolicyPeer>, number| NetworkPolicyEgressRule {
+        to: Some(to),
+        ports: Some(vec![port("UDP", number), tcp(number)]),
+    };
     let everywhere = EVERYWHERE.map(|cidr| range(cidr.to_owned(), Some(network.blocked(cidr.contains(':')))));
-    vec![
-        NetworkPolicyEgressRule { to: Some(servers), ports: Some(vec![port("UDP", of_dns), tcp(of_dns)]) },
-        NetworkPolicyEgressRule { to: Some(everywhere.to_vec()), ports: Some(vec![tcp(443)]) },
-    ]
+    let beside = (!caches.is_empty()).then(|| dns(caches, 53));
+    let web = NetworkPolicyEgressRule { to: Some(everywhere.to_vec()), ports: Some(vec![tcp(443)]) };
+    [dns(vec![pods], of_dns)].into_iter().chain(beside).chain([web]).collect()
 }
 
 fn policy(

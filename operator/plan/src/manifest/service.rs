@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Inputs;
+use crate::consent;
 use crate::names::Component;
 use crate::object::{Kind, Object};
 use crate::wanted::Balancer;
@@ -57,8 +58,8 @@ pub fn public(inputs: &Inputs<'_>) -> Object {
         ]);
     }
     let balanced = inputs.wanted.exposure == Exposure::LoadBalancer;
-    let Balancer { class, annotations, source_ranges, ip_family_policy } = &inputs.wanted.balancer;
-    let mut annotations = annotations.clone();
+    let Balancer { class, annotations: _, source_ranges, ip_family_policy } = &inputs.wanted.balancer;
+    let (mut annotations, _) = consent::annotations(inputs.wanted, inputs.installation);
     if balanced {
         annotations.insert(HOSTNAMES.to_owned(), format!("{0},*.{0}", inputs.wanted.domain));
     }

@@ -1,14 +1,25 @@
 //! Second stage: tables, bucket and role.
 
+use std::collections::BTreeSet;
+
 use crds::{ConditionType, Reason};
 
 use super::{Answer, RETRY, Scope, Stage};
 use crate::cloud::wanted::BucketWishes;
-use crate::cloud::{Gap, stage as gaps, wanted};
+use crate::cloud::{Gap, Part, stage as gaps, wanted};
 use crate::step::Step;
 
+/// What the later stages and the next reading go by.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The stage.
+    pub stage: Stage,
+    /// The resources on which something is done or awaited: the others need not be read again for it.
+    pub open: BTreeSet<Part>,
+}
+
 /// Plans the stage.
-pub fn plan(scope: &Scope<'_>) -> Stage {
+pub fn plan(scope: &Scope<'_>) -> Outcome {
     let mut stage = Stage::default();
     let Scope { installation, account, tenant, cloud, .. } = scope;
     let facts = &scope.observed.cloud;
@@ -24,10 +35,12 @@ pub fn plan(scope: &Scope<'_>) -> Stage {
         gaps::bucket(cloud, &tags, &wishes, &facts.bucket),
     ];
     let role = [gaps::role(cloud, &wanted::role(installation, account, tenant, cloud), key, &facts.role)];
+    let all = storage.iter().chain(&role).zip([Part::StateTable, Part::EventsTable, Part::Bucket, Part::Role]);
+    let open = all.filter(|(gap, _)| !gap.is_closed()).map(|(_, part)| part).collect();
     // The role first: it has the right to a key before anything lies under that.
     judge(ConditionType::CredentialsReady, "the role and its policy are as specified", role, &mut stage);
     judge(ConditionType::StorageReady, "both tables and the bucket are as specified", storage, &mut stage);
-    stage
+    Outcome { stage, open }
 }
 
 fn judge<const N: usize>(condition: ConditionType, settled: &str, parts: [Gap; N], stage: &mut Stage) {
