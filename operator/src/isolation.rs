@@ -136,16 +136,6 @@ pub async fn compare(own: &Side, other: &Side, unrelated: Option<&(String, Strin
     Report { own: own.name.clone(), other: other.name.clone(), rows }
 }
 
-/// What became of each right on the tenant's own data.
-pub async fn own_rights(own: &Side) -> Vec<(Right, Outcome)> {
-    let at_home = Target::of(&own.names, &own.session).await;
-    let tried = stream::iter(RIGHTS).map(|right: Right| {
-        let at_home = &at_home;
-        async move { (right, attempt::of(&own.session, &right, at_home).await) }
-    });
-    tried.buffered(AT_ONCE).collect().await
-}
-
 /// How AWS answered a call of this action.
 fn outcome<T>(action: &str, answer: Result<T, CloudError>) -> Outcome {
     let Err(error) = answer else { return Outcome::Allowed };

@@ -72,6 +72,8 @@ pub struct Found {
     pub hops: Summary,
     /// What the operator spent on them.
     pub spent: Spent,
+    /// What it spent before, to make the tenants.
+    pub made: Spent,
 }
 
 /// Runs the benchmark on a test bed of its own.
@@ -117,7 +119,8 @@ pub async fn on(
     crowd.create(bed, from, |_| WINDOW.to_owned()).await?;
     crowd.await_all(bed, "ready", patience, |tenant| is_true(tenant, "Ready")).await?;
     let created = began.elapsed();
-    say_of(bed, "a tenant", &made.spent(bed)?, crowd.size);
+    let made = made.spent(bed)?;
+    say_of(bed, "a tenant", &made, crowd.size);
     let opens = opening(bed.clock().now()?)?;
     create_window(bed, &crowd.namespace, WINDOW, &window(opens, limit)).await?;
     crowd.pin(bed, to).await?;
@@ -127,7 +130,7 @@ pub async fn on(
     let hops = hops::follow(bed, crowd, limit, patience, open).await?;
     let spent = mark.spent(bed)?;
     say_of(bed, "a hop", &spent, crowd.size);
-    Ok((Found { hops, spent }, created))
+    Ok((Found { hops, spent, made }, created))
 }
 
 /// The next minute but some: nobody is late for it.
@@ -176,7 +179,7 @@ fn say_of(bed: &TestBed, what: &str, spent: &Spent, things: usize) {
 
 fn tell(plan: Plan, found: &Found, created: Duration) -> anyhow::Result<()> {
     let Plan { tenants, limit, pace, write } = plan;
-    let Found { hops, spent } = found;
+    let Found { hops, spent, made: _ } = found;
     let per_hop = |counts| format!("{:.1}", total(counts) as f64 / tenants.max(1) as f64);
     let seconds = |time: Duration| format!("{:.1}", time.as_secs_f64());
     let keys = [tenants.to_string(), limit.to_string(), pace.to_string()];

@@ -36,6 +36,22 @@ pub async fn have_one_holder(bed: &TestBed) -> anyhow::Result<()> {
     let claim = cluster::claim(bed, "domain", &id(&next)?).await?;
     let lease = cluster::object(bed, e2e::testbed::NAMESPACE, "lease", &claim).await?.unwrap_or_default();
     ensure!(lease["spec"]["holderIdentity"] == format!("second/same/{}", id(&next)?), "the claim is {lease:#}");
+    // As the documentation tells people to look.
+    let page = std::fs::read_to_string(e2e::testbed::root().join("operator/docs/network.md"))?;
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("kubectl ")).collect();
+    ensure!(commands.len() == 2, "the page tells {commands:?}");
+    let mut printed = String::new();
+    for command in commands {
+        printed += &bed.kubectl(command.split(' ')).await?;
+    }
+    let base = next.status.as_ref().and_then(|status| status.ports.as_ref()).map(|ports| ports.ssh).unwrap_or_default();
+    for (what, holder) in [
+        ("team.shared.example.com".to_owned(), format!("second/same/{}", id(&next)?)),
+        (format!("ports-default-{base}"), format!("second/same/{}", id(&next)?)),
+    ] {
+        let line = printed.lines().find(|line| line.starts_with(&format!("{what} ")));
+        ensure!(line.is_some_and(|line| line.contains(&holder)), "{what} is not shown as held by {holder}:\n{printed}");
+    }
     let reach = bed.reach("second", "same").await?;
     bed.ask(&reach, "/webapi/ping").await.map(drop)
 }

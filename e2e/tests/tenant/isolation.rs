@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
 use e2e::testbed::{ISSUER, TestBed, operator_binary};
-use operator::isolation::{Outcome, Session, Side, compare, environment, own_rights};
+use operator::isolation::{Outcome, Session, Side, compare, environment};
 use plan::cloud::CloudNames;
 use plan::cloud::rights::{self, ALL, On, RIGHTS, Right};
 use serde_json::{Value, json};
@@ -80,8 +80,11 @@ async fn on_trial(bed: &TestBed, own: &CloudNames, other: &CloudNames, token: &s
 
     for missing in &RIGHTS {
         give(&rights::policy(&own.names, RIGHTS.iter().filter(|right| *right != missing))).await?;
-        let refused: Vec<Right> = own_rights(&own).await.into_iter().filter_map(refused).collect();
-        let expected: Vec<Right> = RIGHTS.into_iter().filter(|right| needs(right, missing)).collect();
+        let report = compare(&own, &other, None).await;
+        let rows = report.rows.iter().filter(|row| row.own != Outcome::Allowed);
+        let refused: Vec<(&str, &str)> = rows.map(|row| (row.action, row.on)).collect();
+        let expected = RIGHTS.iter().filter(|right| needs(right, missing));
+        let expected: Vec<(&str, &str)> = expected.map(|right| (right.action, right.on.text())).collect();
         ensure!(refused == expected, "without {missing:?} refused are {refused:?}");
     }
     for wide in ALL {
@@ -119,10 +122,6 @@ fn wide_too(wide: On, on: On) -> bool {
 
 fn granted(on: On, action: &str) -> bool {
     RIGHTS.iter().any(|right| right.on == on && right.action == action)
-}
-
-fn refused((right, outcome): (Right, Outcome)) -> Option<Right> {
-    (outcome != Outcome::Allowed).then_some(right)
 }
 
 /// As Auth of a tenant has it.

@@ -7,5 +7,6 @@ pub mod stage;
 pub mod step;
 pub mod wanted;
 
-pub use stage::{CloudFacts, Gap, Part, all_parts};
+pub use facts::{CloudFacts, Part, all_parts};
+pub use stage::Gap;
 pub use wanted::CloudNames;

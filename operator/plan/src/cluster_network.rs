@@ -1,7 +1,7 @@
 //! What the network of the Kubernetes cluster is like: `network` of the fleet policy. The NetworkPolicies of all tenants go by it.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;

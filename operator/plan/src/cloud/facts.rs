@@ -1,8 +1,10 @@
 //! What tables, buckets and roles look like when they were read, in the operator's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+
+use crate::fact::Fact;
 
 /// State of a table as DynamoDB names it; everything that is neither settled nor going away counts as changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,4 +135,62 @@ pub struct RoleFacts {
     pub attached: Vec<String>,
     /// All tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// What was read of the tenant's cloud resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudFacts {
+    /// Table of the cluster state.
+    pub state_table: Fact<TableFacts>,
+    /// Table of the audit events.
+    pub events_table: Fact<TableFacts>,
+    /// Bucket of the session recordings.
+    pub bucket: Fact<BucketFacts>,
+    /// The role of Auth.
+    pub role: Fact<RoleFacts>,
+}
+
+impl CloudFacts {
+    /// Nothing could be asked.
+    pub fn unknown() -> CloudFacts {
+        CloudFacts {
+            state_table: Fact::Unknown,
+            events_table: Fact::Unknown,
+            bucket: Fact::Unknown,
+            role: Fact::Unknown,
+        }
+    }
+}
+
+/// A resource of a tenant in the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Table of the cluster state.
+    StateTable,
+    /// Table of the audit events.
+    EventsTable,
+    /// Bucket of the session recordings.
+    Bucket,
+    /// The role of Auth.
+    Role,
+}
+
+impl CloudFacts {
+    /// Puts what `newer` knows of some parts in the place of what was known.
+    pub fn replace(&mut self, parts: &BTreeSet<Part>, newer: CloudFacts) {
+        let CloudFacts { state_table, events_table, bucket, role } = newer;
+        for part in parts {
+            match part {
+                Part::StateTable => self.state_table = state_table.clone(),
+                Part::EventsTable => self.events_table = events_table.clone(),
+                Part::Bucket => self.bucket = bucket.clone(),
+                Part::Role => self.role = role.clone(),
+            }
+        }
+    }
+}
+
+/// All parts.
+pub fn all_parts() -> BTreeSet<Part> {
+    BTreeSet::from([Part::StateTable, Part::EventsTable, Part::Bucket, Part::Role])
 }

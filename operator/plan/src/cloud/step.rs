@@ -6,8 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::facts::LifecycleRule;
-use super::stage::Part;
+use super::facts::{LifecycleRule, Part};
 
 /// Key of one table: attribute names and their DynamoDB types (`S` or `N`).
 #[derive(Clone, Debug, PartialEq, Eq)]
