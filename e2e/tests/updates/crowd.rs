@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use crds::MaintenanceWindow;
 use e2e::bench::crowd::Crowd;
+use e2e::bench::measure::{Spent, total};
 use e2e::bench::updates;
 use e2e::testbed::{TestBed, wait_until};
 use futures::StreamExt;
@@ -18,6 +19,9 @@ use super::setting::SHOWS;
 pub const LIMIT: Duration = Duration::from_secs(400);
 const TENANTS: usize = 24;
 const AT_ONCE: usize = 6;
+/// Twice what a tenant takes to be made on two busy cores, while everything is read again every few seconds.
+const REQUESTS: usize = 400;
+const CALLS: usize = 250;
 
 /// Never more at once than the window allows, the longest due first, and all come through. The window counts them while they
 /// are updated and not only afterwards, and is not written for each of them.
@@ -38,6 +42,10 @@ pub async fn shares_a_window(bed: &TestBed) -> anyhow::Result<()> {
     };
     bed.say(&format!("{:?}", found.hops));
     found.hops.check(TENANTS, AT_ONCE)?;
+    let Spent { writes, reads, aws, .. } = &found.made;
+    let (requests, calls) = ((total(writes) + total(reads)) / TENANTS, total(aws) / TENANTS);
+    ensure!(requests <= REQUESTS, "a tenant took {requests} requests to the API server to be made");
+    ensure!(calls <= CALLS, "a tenant took {calls} calls to AWS to be made");
     let counted = counted.into_inner()?;
     ensure!(counted.iter().any(|updating| *updating > 0), "the window never counted one that was being updated");
     ensure!(counted.iter().all(|updating| *updating <= AT_ONCE as i64), "the window counted {counted:?}");
