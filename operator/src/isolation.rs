@@ -48,19 +48,17 @@ pub struct IsolationArgs {
 }
 
 fn path(text: &str) -> Result<(String, String), String> {
-    let (namespace, name) = text
-        .split_once('/')
-        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
-        .ok_or_else(|| format!("{text:?} is no tenant: write NAMESPACE/NAME"))?;
-    Ok((namespace.to_owned(), name.to_owned()))
+    halves(text).ok_or_else(|| format!("{text:?} is no tenant: write NAMESPACE/NAME"))
 }
 
 fn object(text: &str) -> Result<(String, String), String> {
-    let (bucket, key) = text
-        .split_once('/')
-        .filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
-        .ok_or_else(|| format!("{text:?} is no object: write BUCKET/KEY"))?;
-    Ok((bucket.to_owned(), key.to_owned()))
+    halves(text).ok_or_else(|| format!("{text:?} is no object: write BUCKET/KEY"))
+}
+
+/// What stands on both sides of the first slash.
+fn halves(text: &str) -> Option<(String, String)> {
+    let (first, second) = text.split_once('/').filter(|(first, second)| !first.is_empty() && !second.is_empty())?;
+    Some((first.to_owned(), second.to_owned()))
 }
 
 /// One tenant, as its own Auth would be.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::cloud::backup::BackupFacts;
 use plan::cloud::{CloudFacts, Part};
-use plan::observed::{Failure, FailureKind, Secrets, Source, StageName};
+use plan::observed::{Failure, FailureKind, Source, StageName};
 use rand::Rng as _;
 
 use crate::error::Class;
 
 pub mod cloud;
+mod secrets;
 mod told;
 
 /// First and longest delay after a failure.
@@ -23,8 +24,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(300);
 const DENIED_DELAY: Duration = Duration::from_secs(300);
 /// The most by which a wait grows while nothing changes.
 const LONGEST_FACTOR: u32 = 30;
-/// How long a reading of the Secrets is good for. They cannot be watched, so that this delays what is told of a change.
-const SECRETS: Duration = Duration::from_secs(10);
 /// How long a conflict waits at first, so that the watch has brought what we conflicted with.
 const CONFLICT_DELAY: Duration = Duration::from_millis(50);
 
@@ -37,7 +36,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Tenant {
     cloud: Option<cloud::Reading>,
-    secrets: Option<Kept>,
+    secrets: Option<secrets::Kept>,
     backups: Option<Listing>,
     /// What agents and users are told.
     told: told::Hearing,
@@ -47,13 +46,6 @@ struct Tenant {
     attempts: u32,
     /// What the last run did or waited for, and how often in a row it was the same.
     last: (String, u32),
-}
-
-/// The Secrets as they were read.
-struct Kept {
-    secrets: Secrets,
-    generation: Option<i64>,
-    read_at: Instant,
 }
 
 /// The backups as they were listed once a day.
@@ -101,8 +93,7 @@ impl Memory {
     /// Keeps what was read of some parts. A reading of all of them is good for `period`, give or take half of it: so many tenants
     /// are not read again at once.
     pub fn keep_cloud(&self, uid: &str, reading: cloud::Read, period: Duration) {
-        let factor = rand::rng().random_range(0.5..1.5);
-        let period = TimeDelta::from_std(period.mul_f64(factor)).unwrap_or(TimeDelta::MAX);
+        let period = about(period);
         self.with(uid, |tenant| cloud::Reading::keep(&mut tenant.cloud, reading, period));
     }
 
@@ -118,26 +109,6 @@ impl Memory {
     /// When the cloud is to be read again.
     pub fn cloud_due(&self, uid: &str) -> Option<DateTime<Utc>> {
         self.look(uid, |tenant| tenant.cloud.as_ref()?.due())
-    }
-
-    /// The Secrets as they were read a moment ago for this generation of the spec. Runs follow each other closely while a tenant is
-    /// made or updated, and Secrets change hardly ever.
-    pub fn secrets(&self, uid: &str, generation: Option<i64>, now: Instant) -> Option<Secrets> {
-        self.look(uid, |tenant| {
-            let kept = tenant.secrets.as_ref()?;
-            let young = now.saturating_duration_since(kept.read_at) < SECRETS;
-            (kept.generation == generation && young).then(|| kept.secrets.clone())
-        })
-    }
-
-    /// Keeps a reading of the Secrets, in which nothing may be missing: what somebody waits for is looked for each time.
-    pub fn keep_secrets(&self, uid: &str, generation: Option<i64>, secrets: Secrets, read_at: Instant) {
-        self.with(uid, |tenant| tenant.secrets = Some(Kept { secrets, generation, read_at }));
-    }
-
-    /// They are not as they were read.
-    pub fn forget_secrets(&self, uid: &str) {
-        self.with(uid, |tenant| tenant.secrets = None);
     }
 
     /// The backups on this day. The day on which a tenant is seen first passes without a list: else a process that begins
@@ -266,35 +237,24 @@ impl Memory {
         let now = Instant::now();
         self.tenants.lock().expect("no holder of this lock panics").retain(|uid, tenant| {
             // Keys stay in memory no longer than they are of use.
-            tenant.secrets.take_if(|kept| now.saturating_duration_since(kept.read_at) >= SECRETS);
+            tenant.secrets.take_if(|kept| !kept.is_young(now));
             uids.contains(uid)
         });
     }
 }
 
+/// A period, give or take half of it.
+fn about(period: Duration) -> TimeDelta {
+    TimeDelta::from_std(period.mul_f64(rand::rng().random_range(0.5..1.5))).unwrap_or(TimeDelta::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use plan::Fact;
     use plan::cloud::backup::{BackupKind, BackupStatus};
 
     use super::*;
 
     const CLOUD: (StageName, Source) = (StageName::Cloud, Source::Read);
-
-    #[test]
-    fn secrets_are_good_for_a_moment_and_for_one_generation() {
-        let memory = Memory::default();
-        let read_at = Instant::now();
-        let secrets = || Secrets { authorities: Fact::Absent, web: Fact::Absent, license: Fact::Absent };
-        let known = |uid: &str, generation, seconds| {
-            memory.secrets(uid, Some(generation), read_at + Duration::from_secs(seconds)).is_some()
-        };
-        assert!(!known("a", 1, 0));
-        memory.keep_secrets("a", Some(1), secrets(), read_at);
-        assert!(known("a", 1, 9) && !known("a", 1, 10) && !known("a", 2, 0) && !known("b", 1, 0));
-        memory.forget_secrets("a");
-        assert!(!known("a", 1, 0));
-    }
 
     #[test]
     fn what_is_repeated_in_vain_becomes_rarer_until_something_changes() {

@@ -10,6 +10,7 @@ use crds::update_status::HopStage;
 use kube::ResourceExt;
 use plan::Fact;
 use plan::keys::Authorities;
+use plan::manifest::listen;
 use plan::names::{self, Identity};
 use plan::object::{Kind, Ref};
 use plan::observed::{Objects, Observed, Process, Processes, Source, StageName};
@@ -257,7 +258,7 @@ pub fn auth_target(observed: &Observed) -> Option<AuthTarget> {
 
 fn target(domain: &str, identity: &Identity, objects: &Objects, authorities: &Authorities) -> Option<AuthTarget> {
     let address = ready(objects, &[identity.auth_deployment(0), identity.auth_deployment(1)])
-        .then(|| cluster_address(objects, identity.auth(), 3025))
+        .then(|| cluster_address(objects, identity.auth(), listen::AUTH))
         .flatten()?;
     Some(AuthTarget { address, domain: domain.to_owned(), host: authorities.host.clone() })
 }

@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use plan::Fact;
 use plan::keys::Authorities;
+use plan::manifest::listen;
 use plan::names::{Component, Identity, TENANT_ID};
 use plan::observed::Process;
 use plan::trouble::{self, Trouble};
@@ -72,12 +73,13 @@ async fn version(
     let domain = domain.to_owned();
     let answer = match component {
         Component::Auth => {
-            let target = AuthTarget { address: SocketAddr::new(address, 3025), domain, host: authorities.host.clone() };
+            let target =
+                AuthTarget { address: SocketAddr::new(address, listen::AUTH), domain, host: authorities.host.clone() };
             context.teleport.ping(&target).await.map(|ping| ping.version)
         }
         Component::Proxy => {
             let ca_pem = authorities.web.certificate.clone();
-            let target = WebTarget { address: SocketAddr::new(address, 3080), domain, ca_pem };
+            let target = WebTarget { address: SocketAddr::new(address, listen::WEB), domain, ca_pem };
             context.teleport.web_ping(&target).await.map(|ping| ping.version)
         }
     };

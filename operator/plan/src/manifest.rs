@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod budget;
 pub mod config;
 pub mod kept;
+pub mod listen;
 pub mod mount;
 pub mod network;
 mod placement;

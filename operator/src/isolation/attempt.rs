@@ -95,9 +95,7 @@ impl Target {
             object: object.map(|(_, key)| Object { key: key.clone(), version: "null".into() }),
         }
     }
-}
 
-impl Target {
     fn is_nowhere(&self) -> bool {
         self.state_table == NO_TABLE
     }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::observed::Told;
-use rand::Rng as _;
 
-use super::Memory;
+use super::{Memory, about};
 
 /// First and longest wait after a failure.
 const FIRST_DELAY: TimeDelta = TimeDelta::seconds(5);
@@ -34,8 +33,7 @@ impl Memory {
 
     /// Keeps a reading for `period`, give or take half of it: so many tenants are not read again at once.
     pub fn keep_told(&self, uid: &str, told: Told, now: DateTime<Utc>, period: Duration) {
-        let period = TimeDelta::from_std(period.mul_f64(rand::rng().random_range(0.5..1.5))).unwrap_or(TimeDelta::MAX);
-        self.with(uid, |tenant| tenant.told.kept = Some((told, now + period)));
+        self.with(uid, |tenant| tenant.told.kept = Some((told, now + about(period))));
     }
 
     /// It is not as it was read, or not as it should be.

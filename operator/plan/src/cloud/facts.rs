@@ -160,6 +160,19 @@ impl CloudFacts {
             role: Fact::Unknown,
         }
     }
+
+    /// Puts what `newer` knows of some parts in the place of what was known.
+    pub fn replace(&mut self, parts: &BTreeSet<Part>, newer: CloudFacts) {
+        let CloudFacts { state_table, events_table, bucket, role } = newer;
+        for part in parts {
+            match part {
+                Part::StateTable => self.state_table = state_table.clone(),
+                Part::EventsTable => self.events_table = events_table.clone(),
+                Part::Bucket => self.bucket = bucket.clone(),
+                Part::Role => self.role = role.clone(),
+            }
+        }
+    }
 }
 
 /// A resource of a tenant in the cloud.
@@ -173,21 +186,6 @@ pub enum Part {
     Bucket,
     /// The role of Auth.
     Role,
-}
-
-impl CloudFacts {
-    /// Puts what `newer` knows of some parts in the place of what was known.
-    pub fn replace(&mut self, parts: &BTreeSet<Part>, newer: CloudFacts) {
-        let CloudFacts { state_table, events_table, bucket, role } = newer;
-        for part in parts {
-            match part {
-                Part::StateTable => self.state_table = state_table.clone(),
-                Part::EventsTable => self.events_table = events_table.clone(),
-                Part::Bucket => self.bucket = bucket.clone(),
-                Part::Role => self.role = role.clone(),
-            }
-        }
-    }
 }
 
 /// All parts.

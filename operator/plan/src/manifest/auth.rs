@@ -6,9 +6,8 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy}
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::mount;
 use super::pod::{self, Parts};
-use super::{Inputs, bootstrap, config as teleport_yaml};
+use super::{Inputs, bootstrap, config as teleport_yaml, listen, mount};
 use crate::names::Component;
 use crate::object::{Kind, Object};
 
@@ -105,7 +104,7 @@ pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str
                 pod::variable("AWS_WEB_IDENTITY_TOKEN_FILE", format!("{}/token", mount::AWS_TOKEN)),
                 pod::variable("AWS_STS_REGIONAL_ENDPOINTS", "regional"),
             ],
-            ports: vec![("auth", 3025)],
+            ports: vec![("auth", listen::AUTH)],
             volumes,
             grace_seconds: 60,
         },

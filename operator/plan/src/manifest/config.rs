@@ -4,7 +4,7 @@ use crds::network::ProxyProtocol;
 use crds::tenant::{Edition, SessionRecording};
 use serde_json::{Value, json};
 
-use super::{Inputs, mount};
+use super::{Inputs, listen, mount};
 use crate::cloud::CloudNames;
 use crate::object::sorted;
 
@@ -27,7 +27,7 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
     let mut service = json!({
         "enabled": true,
         "cluster_name": wanted.domain,
-        "listen_addr": "0.0.0.0:3025",
+        "listen_addr": everywhere(listen::AUTH),
         "proxy_listener_mode": if wanted.pod_inputs.tls_routing { "multiplex" } else { "separate" },
         "session_recording": match wanted.pod_inputs.session_recording {
             SessionRecording::Node => "node",
@@ -40,7 +40,7 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
         service["license_file"] = json!(format!("{}/license.pem", mount::LICENSE));
     }
     let mut teleport = process();
-    teleport["auth_server"] = json!("127.0.0.1:3025");
+    teleport["auth_server"] = json!(format!("127.0.0.1:{}", listen::AUTH));
     teleport["storage"] = json!({
         "type": "dynamodb",
         "region": cloud.region,
@@ -61,6 +61,11 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
     }))
 }
 
+/// On all addresses of a pod.
+fn everywhere(port: u16) -> String {
+    format!("0.0.0.0:{port}")
+}
+
 /// Where recordings go. Auth asks for `aws:kms` with each of them, which without a key is the one that AWS manages, whatever the
 /// default of the bucket (lib/events/s3sessions).
 fn sessions(cloud: &CloudNames, key: Option<&str>) -> String {
@@ -78,7 +83,7 @@ pub fn proxy(inputs: &Inputs<'_>) -> String {
     let domain = &wanted.domain;
     let mut service = json!({
         "enabled": true,
-        "web_listen_addr": "0.0.0.0:3080",
+        "web_listen_addr": everywhere(listen::WEB),
         "public_addr": [format!("{domain}:443")],
         "https_keypairs": [{
             "key_file": format!("{}/tls.key", mount::TLS),
@@ -92,13 +97,13 @@ pub fn proxy(inputs: &Inputs<'_>) -> String {
     });
     if let Some(ports) = inputs.ports {
         let addresses = [
-            ("listen_addr", "0.0.0.0:3023", "ssh_public_addr", ports.ssh),
-            ("tunnel_listen_addr", "0.0.0.0:3024", "tunnel_public_addr", ports.tunnel),
-            ("kube_listen_addr", "0.0.0.0:3026", "kube_public_addr", ports.kube),
-            ("mysql_listen_addr", "0.0.0.0:3036", "mysql_public_addr", ports.mysql),
+            ("listen_addr", listen::SSH, "ssh_public_addr", ports.ssh),
+            ("tunnel_listen_addr", listen::TUNNEL, "tunnel_public_addr", ports.tunnel),
+            ("kube_listen_addr", listen::KUBE, "kube_public_addr", ports.kube),
+            ("mysql_listen_addr", listen::MYSQL, "mysql_public_addr", ports.mysql),
         ];
-        for (listener, address, public, port) in addresses {
-            service[listener] = json!(address);
+        for (listener, own, public, port) in addresses {
+            service[listener] = json!(everywhere(own));
             service[public] = json!([format!("{domain}:{port}")]);
         }
         // PostgreSQL is served by the web listener.
@@ -106,7 +111,7 @@ pub fn proxy(inputs: &Inputs<'_>) -> String {
     }
     let mut teleport = process();
     teleport["auth_server"] =
-        json!(format!("{}.{}.svc.{}:3025", tenant.auth(), tenant.namespace, installation.cluster_domain));
+        json!(format!("{}.{}.svc.{}:{}", tenant.auth(), tenant.namespace, installation.cluster_domain, listen::AUTH));
     teleport["join_params"] = json!({"method": "token", "token_name": format!("{}/token", mount::JOIN)});
     yaml(json!({
         "version": "v3",

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Inputs;
-use super::service::{AUTH, KUBE, MYSQL, SSH, TUNNEL, WEB};
+use super::listen::{AUTH, KUBE, MYSQL, SSH, TUNNEL, WEB};
 use crate::cluster_network::{ClusterDns, single};
 use crate::names::{Component, TENANT_ID};
 use crate::object::{Kind, Object};
@@ -63,7 +63,6 @@ pub fn proxy(inputs: &Inputs<'_>) -> Object {
 fn outside(inputs: &Inputs<'_>) -> Vec<NetworkPolicyEgressRule> {
     let network = &inputs.installation.network;
     let ClusterDns { namespace, pod_labels, addresses, port: of_dns } = &network.dns;
-    let of_dns = i32::from(*of_dns);
     let pods = NetworkPolicyPeer {
         namespace_selector: Some(labels(NAMESPACE, namespace)),
         pod_selector: Some(LabelSelector { match_labels: Some(pod_labels.clone()), ..LabelSelector::default() }),
@@ -81,7 +80,7 @@ fn outside(inputs: &Inputs<'_>) -> Vec<NetworkPolicyEgressRule> {
     let everywhere = EVERYWHERE.map(|cidr| range(cidr.to_owned(), Some(network.blocked(cidr.contains(':')))));
     let beside = (!caches.is_empty()).then(|| dns(caches, 53));
     let web = NetworkPolicyEgressRule { to: Some(everywhere.to_vec()), ports: Some(vec![tcp(443)]) };
-    [dns(vec![pods], of_dns)].into_iter().chain(beside).chain([web]).collect()
+    [dns(vec![pods], *of_dns)].into_iter().chain(beside).chain([web]).collect()
 }
 
 fn policy(
@@ -110,10 +109,14 @@ fn labels(key: &str, value: &str) -> LabelSelector {
     LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), ..LabelSelector::default() }
 }
 
-fn tcp(number: i32) -> NetworkPolicyPort {
+fn tcp(number: u16) -> NetworkPolicyPort {
     port("TCP", number)
 }
 
-fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
-    NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: None }
+fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.into()),
+        port: Some(IntOrString::Int(i32::from(number))),
+        end_port: None,
+    }
 }

@@ -18,7 +18,7 @@ use crate::names::Component;
 use crate::resources::{Amounts, cpu, memory};
 
 /// Port of the diagnostics.
-pub const DIAGNOSTICS: i32 = 3000;
+pub const DIAGNOSTICS: u16 = 3000;
 /// How long an ending pod still serves, while load balancers and kube-proxy take it out.
 const DRAIN: &str = "30s";
 /// Any user but root; images run as root unless told otherwise.
@@ -39,7 +39,7 @@ pub struct Parts {
     /// Environment.
     pub env: Vec<EnvVar>,
     /// Named ports.
-    pub ports: Vec<(&'static str, i32)>,
+    pub ports: Vec<(&'static str, u16)>,
     /// Volumes with the directory where each is mounted read-only.
     pub volumes: Vec<(Volume, String)>,
     /// Seconds to end.
@@ -76,7 +76,7 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
                 .chain([("diag", DIAGNOSTICS)])
                 .map(|(name, port)| k8s_openapi::api::core::v1::ContainerPort {
                     name: Some(name.into()),
-                    container_port: port,
+                    container_port: i32::from(port),
                     protocol: Some("TCP".into()),
                     ..Default::default()
                 })

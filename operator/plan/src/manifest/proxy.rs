@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::mount::{self, item};
 use super::pod::{self, Parts};
-use super::{Inputs, config as teleport_yaml};
+use super::{Inputs, config as teleport_yaml, listen};
 use crate::names::Component;
 use crate::object::{Kind, Object};
 
@@ -48,9 +48,14 @@ pub fn join(inputs: &Inputs<'_>) -> Object {
 /// The Proxy pods, replaced one at a time: agents keep a tunnel to each of them and need time to move.
 pub fn deployment(inputs: &Inputs<'_>, config: &str, join: &str) -> Object {
     let Inputs { tenant, wanted, .. } = inputs;
-    let mut ports = vec![("tls", 3080)];
+    let mut ports = vec![("tls", listen::WEB)];
     if inputs.ports.is_some() {
-        ports.extend([("sshproxy", 3023), ("sshtun", 3024), ("kube", 3026), ("mysql", 3036)]);
+        ports.extend([
+            ("sshproxy", listen::SSH),
+            ("sshtun", listen::TUNNEL),
+            ("kube", listen::KUBE),
+            ("mysql", listen::MYSQL),
+        ]);
     }
     let certificate = tenant.web_certificate();
     let template = pod::template(

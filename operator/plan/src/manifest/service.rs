@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Inputs;
+use super::listen::{AUTH, KUBE, MYSQL, SSH, TUNNEL, WEB};
 use crate::consent;
 use crate::names::Component;
 use crate::object::{Kind, Object};
@@ -12,18 +13,6 @@ use crate::wanted::Balancer;
 
 /// Names that external-dns points at the Service: the web address, and those of applications.
 const HOSTNAMES: &str = "external-dns.alpha.kubernetes.io/hostname";
-/// Where Auth listens.
-pub const AUTH: i32 = 3025;
-/// Where Proxy serves web, TLS routing and PostgreSQL.
-pub const WEB: i32 = 3080;
-/// Its SSH listener.
-pub const SSH: i32 = 3023;
-/// Its listener for reverse tunnels.
-pub const TUNNEL: i32 = 3024;
-/// Its Kubernetes listener.
-pub const KUBE: i32 = 3026;
-/// Its MySQL listener.
-pub const MYSQL: i32 = 3036;
 
 /// The internal Service of Auth, which Proxy and the operator use.
 pub fn auth(inputs: &Inputs<'_>) -> Object {
@@ -35,7 +24,7 @@ pub fn auth(inputs: &Inputs<'_>) -> Object {
             spec: Some(ServiceSpec {
                 type_: Some("ClusterIP".into()),
                 selector: Some(tenant.selector(Component::Auth)),
-                ports: Some(vec![port("auth", AUTH, AUTH)]),
+                ports: Some(vec![port("auth", i32::from(AUTH), AUTH)]),
                 ..ServiceSpec::default()
             }),
             ..Service::default()
@@ -87,12 +76,12 @@ pub fn public(inputs: &Inputs<'_>) -> Object {
     )
 }
 
-fn port(name: &str, port: i32, target: i32) -> ServicePort {
+fn port(name: &str, port: i32, target: u16) -> ServicePort {
     ServicePort {
         name: Some(name.into()),
         port,
         protocol: Some("TCP".into()),
-        target_port: Some(IntOrString::Int(target)),
+        target_port: Some(IntOrString::Int(i32::from(target))),
         ..ServicePort::default()
     }
 }
