@@ -51,26 +51,22 @@ impl Accounts {
     }
 }
 
-/// Tenants by account, one apart: as recorded, or as they have just been put there. One that this operator cannot read, such as of
-/// a newer schema, is not counted.
+/// Tenants by account, one apart: as recorded, or as they have just been put there. Whoever the watch no longer shows is gone, and
+/// has left its place. One that this operator cannot read, such as of a newer schema, is not counted.
 fn held(
     tenants: &[Arc<DeserializeGuard<Tenant>>],
     entered: &HashMap<String, String>,
     but: &str,
 ) -> BTreeMap<String, u32> {
     let mut held = BTreeMap::new();
-    let mut count = |account: &str| *held.entry(account.to_owned()).or_insert(0) += 1;
-    let mut recorded_for = HashSet::new();
     for tenant in tenants {
         let (Some(uid), Ok(tenant)) = (tenant.uid(), &tenant.0) else { continue };
-        let Some(storage) = tenant.status.as_ref().and_then(|status| status.storage.as_ref()) else { continue };
-        if uid != but {
-            count(&storage.account);
+        let recorded = tenant.status.as_ref().and_then(|status| status.storage.as_ref());
+        let account = recorded.map(|storage| &storage.account).or_else(|| entered.get(&uid));
+        if let Some(account) = account.filter(|_| uid != but) {
+            *held.entry(account.clone()).or_insert(0) += 1;
         }
-        recorded_for.insert(uid);
     }
-    let unseen = entered.iter().filter(|(uid, _)| *uid != but && !recorded_for.contains(*uid));
-    unseen.for_each(|(_, account)| count(account));
     held
 }
 
@@ -127,8 +123,8 @@ mod tests {
         assert!(accounts.enter("b", &account(2)), "its own place again, after a write that was lost");
         writer.apply_watcher_event(&Event::Apply(tenant("b", Some("one"))));
         assert_eq!(accounts.held("c"), BTreeMap::from([("one".into(), 2)]), "counted once");
-        accounts.retain(&HashSet::from(["a".to_owned(), "c".to_owned()]));
         writer.apply_watcher_event(&Event::Delete(tenant("b", Some("one"))));
-        assert!(accounts.enter("c", &account(2)), "whoever is gone has left its place");
+        assert_eq!(accounts.held("c"), BTreeMap::from([("one".into(), 1)]), "whoever is gone has left its place");
+        assert!(accounts.enter("c", &account(2)), "at once");
     }
 }
