@@ -90,6 +90,12 @@ pub enum Reason {
     LicenseExpiring,
     /// The licence has ended.
     LicenseExpired,
+    /// The web certificate waits for the limits of the ACME server.
+    IssuanceQueued,
+    /// The ACME server, or what it asks for, keeps a web certificate from being issued.
+    IssuanceFailed,
+    /// The web certificate that is there serves, and its renewal fails.
+    RenewalFailing,
     /// A certificate authority was lost and cannot be made again.
     AuthorityLost,
     /// The table of the cluster state was lost and cannot be made again.

@@ -2,6 +2,7 @@
 //! Nothing here talks to a server; `crdgen` prints the YAML, and a test keeps it equal to what is committed.
 
 pub mod agent_pool;
+pub mod certificates;
 pub mod condition;
 pub mod maintenance;
 pub mod maintenance_window;

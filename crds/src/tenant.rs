@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificates;
 use crate::maintenance::Maintenance;
 use crate::network::Network;
 use crate::processes::{Auth, Proxy};
@@ -190,6 +191,10 @@ pub struct TenantSpec {
     /// How the tenant's data is kept.
     #[serde(default)]
     pub storage: Storage,
+
+    /// Who issues the tenant's certificates.
+    #[serde(default)]
+    pub certificates: Certificates,
 
     /// Where sessions are recorded: `Node`, on the agent, which uploads the recording afterwards; `NodeSync`, on the agent, straight
     /// into the bucket; `Disabled`, not at all. Recording on the Proxy does not exist here. A change restarts Auth. Default `Node`.

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Issuance;
 use crate::published::Published;
 pub use crate::update_status::HopKind;
 use crate::update_status::{Availability, HopRecord, Next, Update};
@@ -99,6 +100,10 @@ pub struct TenantStatus {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub certificates: Vec<CertificateStatus>,
+
+    /// The web certificate that is being issued by an ACME server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuance: Option<Issuance>,
 
     /// Each answers one question; see the list of conditions in the documentation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

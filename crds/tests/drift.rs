@@ -125,7 +125,7 @@ fn tenant() -> Tenant {
 #[test]
 fn defaults_of_the_type_are_defaults_of_the_schema() {
     let specs = [
-        ("tenants.yaml", serde_json::to_value(tenant().spec), 10),
+        ("tenants.yaml", serde_json::to_value(tenant().spec), 11),
         ("maintenancewindows.yaml", serde_json::to_value(window(json!({})).spec), 1),
     ];
     for (file, spec, expected) in specs {

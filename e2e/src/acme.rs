@@ -1,5 +1,5 @@
-//! The ACME server (pebble) and the DNS server that answers its challenges (pebble-challtestsrv). Records are set
-//! through the latter's management interface.
+//! The ACME server (pebble). The proofs that it asks for it finds where the public would: at the name servers of Route 53, which the
+//! AWS emulator plays.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -7,8 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures::FutureExt;
-use futures::future::{join, select};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -25,7 +23,6 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// A running ACME server.
 pub struct Acme {
     pebble: Process,
-    challenges: Process,
     address: Ipv4Addr,
     issuing_root: String,
 }
@@ -46,24 +43,15 @@ impl Acme {
         let text = config_file(address, places.serving).to_string();
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let http = Http::new(places.authority)?;
-        // Pebble only asks it during a challenge, so the two start side by side.
-        let (challenges, pebble) = futures::try_join!(
-            Process::start(challenge_server(tools, address, places)),
-            Process::start(pebble(tools, address, places, &config)),
-        )?;
-        let management = format!("http://{address}:{}", ports::CHALLENGES);
+        let pebble = Process::start(pebble(tools, address, places, &config)).await?;
         let directory = directory(address);
         let root = format!("https://{address}:{}/roots/0", ports::ACME_MANAGEMENT);
-        let ((), (), issuing_root) = futures::try_join!(
-            wait(&challenges, "the challenge server answers", async || {
-                // It has no health endpoint; an answer of any status is one.
-                http.get(&management).await.map(drop)
-            }),
+        let ((), issuing_root) = futures::try_join!(
             wait(&pebble, "the ACME directory answers", async || http.get(&directory).await?.success().map(drop)),
             wait(&pebble, "the ACME server has its root certificate", async || http.get(&root).await?.success()),
         )?;
         let issuing_root = String::from_utf8(issuing_root.into()).map_err(|_| anyhow!("the ACME root is no PEM"))?;
-        Ok(Acme { pebble, challenges, address, issuing_root })
+        Ok(Acme { pebble, address, issuing_root })
     }
 
     /// URL of the directory; its certificate is of the test bed's authority.
@@ -76,24 +64,19 @@ impl Acme {
         &self.issuing_root
     }
 
-    /// URL of the management interface for DNS records and challenge answers (`/set-txt`, `/add-http01`, …).
-    pub fn challenges(&self) -> String {
-        format!("http://{}:{}", self.address, ports::CHALLENGES)
+    /// The address of the name servers that it asks, on the port of DNS.
+    pub fn name_server(&self) -> Ipv4Addr {
+        self.address
     }
 
-    /// Address of the DNS server that it asks.
-    pub fn dns(&self) -> std::net::SocketAddrV4 {
-        std::net::SocketAddrV4::new(self.address, ports::DNS)
-    }
-
-    /// Waits for the first of its processes to end.
+    /// Waits for the process to end.
     pub async fn ended(&self) -> Exit {
-        select(self.pebble.ended().boxed(), self.challenges.ended().boxed()).await.factor_first().0
+        self.pebble.ended().await
     }
 
     /// Ends it.
     pub async fn stop(self) {
-        join(self.pebble.stop(GRACE), self.challenges.stop(GRACE)).await;
+        self.pebble.stop(GRACE).await;
     }
 }
 
@@ -107,8 +90,6 @@ fn config_file(address: Ipv4Addr, serving: &PairFiles) -> serde_json::Value {
         "managementListenAddress": format!("{address}:{}", ports::ACME_MANAGEMENT),
         "certificate": serving.public,
         "privateKey": serving.private,
-        "httpPort": ports::HTTP01,
-        "tlsPort": ports::TLS_ALPN01,
         "ocspResponderURL": "",
         "externalAccountBindingRequired": false,
         // As Let's Encrypt offers them.
@@ -130,40 +111,13 @@ fn pebble(tools: &Tools, address: Ipv4Addr, places: &Places<'_>, config: &Path) 
         // Every order is validated: a reused authorization would hide a missing record.
         ("PEBBLE_AUTHZREUSE", "0"),
     ];
-    program(tools, Tool::Pebble, args, env.map(|(name, value)| (name.into(), value.into())).to_vec(), places)
-}
-
-fn challenge_server(tools: &Tools, address: Ipv4Addr, places: &Places<'_>) -> Program {
-    let at = |port: u16| format!("{address}:{port}");
-    let args = [
-        ("-management", at(ports::CHALLENGES)),
-        ("-dnsserver", at(ports::DNS)),
-        ("-http01", at(ports::HTTP01)),
-        ("-tlsalpn01", at(ports::TLS_ALPN01)),
-        ("-https01", String::new()),
-        ("-doh", String::new()),
-        // A name without a record leads to the challenge server itself.
-        ("-defaultIPv4", address.to_string()),
-        ("-defaultIPv6", String::new()),
-    ];
-    let args = args.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect();
-    program(tools, Tool::Challtestsrv, args, Vec::new(), places)
-}
-
-fn program(
-    tools: &Tools,
-    tool: Tool,
-    args: Vec<std::ffi::OsString>,
-    env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
-    places: &Places<'_>,
-) -> Program {
     Program {
-        name: tool.name().to_owned(),
-        path: tools.path(tool),
+        name: Tool::Pebble.name().to_owned(),
+        path: tools.path(Tool::Pebble),
         args,
-        env,
+        env: env.map(|(name, value)| (name.into(), value.into())).to_vec(),
         directory: places.run.to_owned(),
-        log: places.logs.join(format!("{}.log", tool.name())),
+        log: places.logs.join(format!("{}.log", Tool::Pebble.name())),
         orphaned: Signal::SIGKILL,
     }
 }

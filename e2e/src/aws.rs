@@ -50,6 +50,7 @@ impl Aws {
         let mut args: Vec<OsString> = vec!["-m".into(), "emulator".into()];
         args.extend(["--host".into(), address.to_string().into()]);
         args.extend(["--port".into(), ports::AWS.to_string().into()]);
+        args.push("--names".into());
         args.extend(["--log".into(), calls.clone().into()]);
         let program = Program {
             name: "aws-emulator".into(),

@@ -22,6 +22,7 @@ use crate::open_files;
 mod agents;
 mod clock;
 mod cloud;
+mod dns;
 mod drift;
 mod kubectl;
 mod operator;
@@ -56,6 +57,8 @@ pub const REGION: &str = "us-west-2";
 pub const ISSUER: &str = "kubernetes.default.svc";
 /// IAM path of the roles of tenants.
 pub const ROLE_PATH: &str = "/tenancy/eu1/";
+/// The public zone of all tenants.
+pub const ZONE: &str = "example.com";
 /// The operator's own role.
 pub const OPERATOR_ROLE: &str = "tenant-operator";
 /// The managed policy that bounds the roles of tenants.
@@ -161,6 +164,9 @@ impl TestBed {
         let boundary_arn = self.cloud.create_policy(BOUNDARY, &aws_policy("tenant-boundary.json")?).await?;
         let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
         let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
+        self.cloud.put_role_policy(OPERATOR_ROLE, "dns", &aws_policy("dns-policy.json")?).await?;
+        self.cloud.create_zone(ZONE).await?;
+        let acme = self.control_plane.acme();
         let helm = Helm::new(&self.control_plane)?;
         let install = async |name: &str, values: &Value, wait| {
             let release = Release { name, namespace: NAMESPACE, chart: &chart(name), values, wait };
@@ -179,6 +185,11 @@ impl TestBed {
                 "id": INSTALLATION,
                 "aws": {"accounts": [{"id": ACCOUNT, "regions": [REGION], "oidcProvider": ISSUER, "rolePath": ROLE_PATH,
                     "boundaryArn": boundary_arn, "maxTenants": 10000}]},
+                "acme": {
+                    "directory": acme.directory(),
+                    "caBundle": self.control_plane.acme_authority(),
+                    "dns": {"route53": [{"zone": ZONE}], "resolvers": [acme.name_server()]},
+                },
                 "portPools": [{"name": "default", "start": 11100, "end": 31099}],
                 "network": {"blockedRanges": ["10.0.0.0/8"], "serviceAnnotations": [
                     "example.com/zone", "service.beta.kubernetes.io/aws-load-balancer-scheme",

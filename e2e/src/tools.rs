@@ -18,8 +18,6 @@ use go::Go;
 pub enum Tool {
     /// The store of the API server.
     Etcd,
-    /// Answers the validation challenges of the ACME server.
-    Challtestsrv,
     /// The ACME server.
     Pebble,
     /// Plays the kubelet of every pod that is not a tenant's.
@@ -38,9 +36,8 @@ pub enum Tool {
 
 impl Tool {
     /// All of them, in the order of building: the small ones first, so that progress shows early.
-    pub const ALL: [Tool; 9] = [
+    pub const ALL: [Tool; 8] = [
         Tool::Etcd,
-        Tool::Challtestsrv,
         Tool::Pebble,
         Tool::Kwok,
         Tool::Helm,
@@ -54,7 +51,6 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Tool::Etcd => "etcd",
-            Tool::Challtestsrv => "pebble-challtestsrv",
             Tool::Pebble => "pebble",
             Tool::Kwok => "kwok",
             Tool::Helm => "helm",
@@ -69,7 +65,6 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Tool::Etcd => "go.etcd.io/etcd/server/v3",
-            Tool::Challtestsrv => "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv",
             Tool::Pebble => "github.com/letsencrypt/pebble/v2/cmd/pebble",
             Tool::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
             Tool::Helm => "helm.sh/helm/v3/cmd/helm",

@@ -5,6 +5,7 @@
 
 mod tenant {
     pub mod accounts;
+    pub mod acme;
     pub mod agents;
     pub mod allowed;
     pub mod clock;
@@ -38,8 +39,8 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    accounts, agents, allowed, clock, crash, domains, drains, drift, editions, edits, fleet, isolation, keyed, needed,
-    placement, probes, published, reachable, ready, remedies, removal, runner, silence, taken,
+    accounts, acme, agents, allowed, clock, crash, domains, drains, drift, editions, edits, fleet, isolation, keyed,
+    needed, placement, probes, published, reachable, ready, remedies, removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,6 +64,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("the enterprise edition", &["licensed"], editions::licensed(bed)),
             scenario("an enterprise tenant without its licence", &["unlicensed"], editions::unlicensed(bed)),
             scenario("agents are counted", &["agents"], agents::are_counted(bed)),
+            scenario("a public authority issues", &["acme-issued"], acme::issues(bed)),
         ])
         .await;
     runner

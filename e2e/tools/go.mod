@@ -4,7 +4,6 @@ go 1.26.0
 
 tool (
 	github.com/letsencrypt/pebble/v2/cmd/pebble
-	github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv
 	go.etcd.io/etcd/server/v3
 	helm.sh/helm/v3/cmd/helm
 	k8s.io/kubernetes/cmd/kube-apiserver

@@ -56,10 +56,11 @@ pub async fn apply(
                 if context.memory.failed(&identity.uid, (*stage, Source::Step), class, chain(&error), now) {
                     tracing::warn!(tenant = %identity.path(), %step, class = class.label(), error = %chain(&error), "failed");
                 }
-                if !matches!(step, Step::RememberAgents { .. }) {
+                // While the memory of agents is not written the gate stays closed, and while a certificate is made another one
+                // serves: what users need waits for neither.
+                if !matches!(step, Step::RememberAgents { .. } | Step::Acme(_)) {
                     return Err((*stage, error));
                 }
-                // While it is not written the gate stays closed, and that is all: what users need does not wait for it.
                 failed = Some((*stage, error));
             }
         }
@@ -106,6 +107,7 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             context.memory.forget_secrets(&identity.uid);
             secrets::issue_web_certificate(client, identity, domain, clock::wall()).await
         }
+        Step::Acme(step) => context.acme.perform(step, tenant, identity, context, now).await,
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,
         Step::Publish(step) => {
             context.memory.forget_told(&identity.uid);

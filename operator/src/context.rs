@@ -14,6 +14,7 @@ use plan::fleet::Account;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::accounts::Accounts;
+use crate::acme::Acme;
 use crate::children::Children;
 use crate::claims::Claims;
 use crate::cloud::{Aws, Cloud};
@@ -54,6 +55,8 @@ pub struct Context {
     pub pools: Pools,
     /// AWS accounts.
     pub clouds: Clouds,
+    /// Web certificates that are being issued.
+    pub acme: Acme,
     /// The tenants' processes.
     pub teleport: Arc<dyn Teleport>,
     /// How far our clock is off the API server's.

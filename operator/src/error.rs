@@ -55,6 +55,9 @@ pub enum Error {
     /// Keys could not be made or read.
     #[error(transparent)]
     Pki(#[from] crate::pki::PkiError),
+    /// The way to a web certificate is barred.
+    #[error(transparent)]
+    Acme(#[from] crate::acme::AcmeError),
     /// A process of the tenant did not answer as it should.
     #[error(transparent)]
     Teleport(#[from] crate::teleport::TeleportError),
@@ -114,6 +117,7 @@ impl Error {
             Error::Kube { source, .. } => class_of(source),
             Error::Cloud(error) => error.class(),
             Error::Pki(error) => error.class(),
+            Error::Acme(error) => error.class(),
             Error::Teleport(error) => error.class(),
             Error::Unreadable { .. } => Class::Invalid,
             Error::Overtaken { .. } | Error::Foreign { .. } => Class::Conflict,

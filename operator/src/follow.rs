@@ -119,13 +119,21 @@ pub async fn keep_count(context: Arc<Context>, pulse: Pulse) {
         }
         context.metrics.set_tenants(&phases);
         context.metrics.set_unlisted(&unlisted(&known));
+        context.metrics.set_acme_waiting(known.iter().filter(|tenant| waits_for_acme(tenant)).count());
         let uids = known.iter().filter_map(|tenant| tenant.uid()).collect();
         context.memory.retain(&uids);
         context.readings.retain(&uids);
         context.pools.retain(&uids);
         context.fleet.retain(&uids);
         context.accounts.retain(&uids);
+        context.acme.retain(&uids);
     }
+}
+
+/// Whether a tenant stands in the line for the limits of the ACME server.
+fn waits_for_acme(tenant: &DeserializeGuard<Tenant>) -> bool {
+    let status = tenant.0.as_ref().ok().and_then(|tenant| tenant.status.as_ref());
+    status.and_then(|status| status.issuance.as_ref()).is_some_and(|issuance| issuance.position.is_some())
 }
 
 /// How many tenants run a release that the feed does not list, by the reason.

@@ -2,6 +2,7 @@
 //! carries its steps out.
 
 pub mod accounts;
+pub mod acme;
 pub mod agent_pool;
 pub mod apply;
 pub mod args;

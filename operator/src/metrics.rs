@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use plan::acme::problem;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -62,6 +63,11 @@ struct Unlisted {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    mended_by: &'static str,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -75,6 +81,9 @@ pub struct Metrics {
     feed_valid: Gauge<i64, AtomicI64>,
     tenants: Family<Phase, Gauge<i64, AtomicI64>>,
     unlisted: Family<Unlisted, Gauge<i64, AtomicI64>>,
+    acme_waiting: Gauge<i64, AtomicI64>,
+    acme_issued: Counter,
+    acme_refused: Family<Refused, Counter>,
     hops: Family<HopEnd, Counter>,
     hop_seconds: Family<HopEnd, Histogram, fn() -> Histogram>,
     missed: Family<Missed, Counter>,
@@ -114,6 +123,13 @@ impl Default for Metrics {
         let unlisted = Family::default();
         let help = "Tenants that run a release which is not in the feed, or was withdrawn";
         registry.register("unlisted_release_tenants", help, unlisted.clone());
+        let acme_waiting = Gauge::default();
+        let help = "Tenants whose web certificate waits for the limits of the ACME server";
+        registry.register("acme_waiting_tenants", help, acme_waiting.clone());
+        let acme_issued = Counter::default();
+        registry.register("acme_certificates", "Web certificates that the ACME server has issued", acme_issued.clone());
+        let acme_refused = Family::default();
+        registry.register("acme_refusals", "Refusals of the ACME server, by what mends them", acme_refused.clone());
         let clock_skew = Gauge::default();
         registry.register("clock_skew_seconds", "Our clock less the API server's", clock_skew.clone());
         let clock_settable = Gauge::<i64, AtomicI64>::default();
@@ -152,6 +168,9 @@ impl Default for Metrics {
             feed_valid,
             tenants,
             unlisted,
+            acme_waiting,
+            acme_issued,
+            acme_refused,
             clock_skew,
             clock_offset,
         }
@@ -219,6 +238,26 @@ impl Metrics {
             let gauge = self.unlisted.get_or_create(&Unlisted { reason: reason.clone() });
             gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// How many tenants wait for the limits of the ACME server.
+    pub fn set_acme_waiting(&self, count: usize) {
+        self.acme_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A web certificate came from the ACME server.
+    pub fn acme_issued(&self) {
+        self.acme_issued.inc();
+    }
+
+    /// The ACME server refused.
+    pub fn acme_refused(&self, kind: problem::Kind) {
+        let mended_by = match kind {
+            problem::Kind::Person => "person",
+            problem::Kind::Wait(_) => "time",
+            problem::Kind::Again | problem::Kind::Replaced => "retry",
+        };
+        self.acme_refused.get_or_create(&Refused { mended_by }).inc();
     }
 
     /// By how much our clock is ahead of the API server's.

@@ -55,12 +55,18 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         Err(error) => (Fact::Unknown, Some(error)),
     };
     note(context, &identity, (StageName::Agents, Source::Read), memory_failure, now);
+    let web_secret = secrets.web.known().and_then(|web| web.as_ref().ok());
+    let (acme, acme_failure) = context.acme.read(tenant, &identity, web_secret, context, now).await;
+    note(context, &identity, (StageName::Certificates, Source::Read), acme_failure, now);
     let authorities = match &secrets.authorities {
         Fact::Known(Ok(found)) => Some(&found.authorities),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
     };
     let (auth, web) = match authorities {
-        Some(authorities) => processes(tenant, &identity, &objects, authorities, context, now).await,
+        Some(authorities) => {
+            let trust = web_secret.map_or("", |web| web.trust.as_str());
+            processes(tenant, &identity, &objects, (authorities, trust), context, now).await
+        }
         None => (Fact::Unknown, Fact::Unknown),
     };
     let each = match authorities {
@@ -82,6 +88,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         in_accounts: in_accounts(tenant, &identity, context),
         claims: context.claims.read(),
         cloud,
+        acme,
         objects,
         troubles: Fact::Unknown,
         secrets,
@@ -186,7 +193,7 @@ async fn processes(
     tenant: &Tenant,
     identity: &Identity,
     objects: &Objects,
-    authorities: &Authorities,
+    (authorities, trust): (&Authorities, &str),
     context: &Context,
     now: DateTime<Utc>,
 ) -> (Fact<AuthPing>, Fact<WebPing>) {
@@ -210,7 +217,9 @@ async fn processes(
                 context.memory.succeeded(&identity.uid, (StageName::Proxy, Source::Process));
                 return Fact::Absent;
             };
-            let target = WebTarget { address, domain: domain.clone(), ca_pem: authorities.web.certificate.clone() };
+            // A Proxy that has not read a new certificate yet still serves the tenant's own.
+            let ca_pem = format!("{}{trust}", authorities.web.certificate);
+            let target = WebTarget { address, domain: domain.clone(), ca_pem };
             let answer = context.teleport.web_ping(&target).await;
             told(context, identity, StageName::Proxy, answer, now)
         }

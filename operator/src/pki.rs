@@ -21,8 +21,8 @@ use crate::error::Class;
 pub use authority::authorities;
 pub(crate) use identity::LIFETIME as IDENTITY_LIFETIME;
 pub use identity::{Identity, admin_identity};
-pub use read::{issued_by, key_matches, read_certificate};
-pub use web::web_certificate;
+pub use read::{certificate_id, issued_by, key_matches, last_of_chain, read_certificate};
+pub use web::{certificate_key, certificate_request, web_certificate};
 
 /// How far clocks may be apart: what is issued now is valid this long before.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);

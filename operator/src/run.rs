@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::acme::Acme;
 use crate::args::RunArgs;
 use crate::children::Children;
 use crate::claims::Claims;
@@ -125,6 +126,7 @@ async fn work(
         children: Children::default(),
         pools: Pools::new(trigger_pool),
         clouds: Clouds::default(),
+        acme: Acme::default(),
         teleport: Arc::new(Network::default()),
         skew: Skew::default(),
         readings: Arc::new(readings),

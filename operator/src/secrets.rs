@@ -9,12 +9,13 @@ use crds::Tenant;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
 use plan::keys::Authorities;
+use plan::keys::Sensitive;
 use plan::names::{self, Identity, MANAGER};
-use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Contents, IssuedBy, LicenseSecret, Secrets, WebSecret};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -24,6 +25,9 @@ use crate::pki;
 /// stands.
 const GUARD: &str = "tenancy.dev/authorities";
 const LICENSE_KEY: &str = "license.pem";
+const NEXT_KEY: &str = "tls.key";
+/// Annotation on a web certificate: the directory of the ACME server that issued it.
+const DIRECTORY: &str = "tenancy.dev/acme-directory";
 
 /// All of them as they are, or were a moment ago; the first failure is returned beside what could be read.
 pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (Secrets, Option<Error>) {
@@ -141,10 +145,17 @@ fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&str>) -> Conte
         }
         None => false,
     };
+    let issued_by = match secret.annotations().get(DIRECTORY) {
+        _ if issued => IssuedBy::Tenant,
+        Some(directory) => IssuedBy::Acme { directory: directory.clone() },
+        None => IssuedBy::Unknown,
+    };
     Ok(WebSecret {
         certificate: pki::read_certificate(&chain).map_err(failed)?,
         key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
-        issued_by_tenant: issued,
+        certificate_id: pki::certificate_id(&chain).map_err(failed)?,
+        trust: entry(secret, "ca.crt").unwrap_or_default(),
+        issued_by,
     })
 }
 
@@ -189,12 +200,44 @@ pub async fn issue_web_certificate(
     domain: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let attempt = "issue the web certificate";
     let issuer = stored_authorities(client, identity, attempt).await?.web;
     let web = pki::web_certificate(&issuer, domain, now)?;
     let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.certificate)];
-    let metadata = identity.metadata(identity.web_certificate(), identity.labels());
+    put_web_certificate(client, identity, entries, None).await
+}
+
+/// Puts a certificate that an ACME server issued for the key that was made for it into the Secret of the web certificate.
+pub async fn store_web_certificate(
+    client: &Client,
+    identity: &Identity,
+    chain: &str,
+    domain: &str,
+    directory: &str,
+) -> Result<()> {
+    let unfit = |fault: String| Error::Unreadable { attempt: "store the web certificate".into(), fault };
+    let key = next_web_key(client, identity).await?;
+    let key = key.ok_or_else(|| unfit("its key is not there".into()))?;
+    let names = pki::read_certificate(chain)?.names;
+    if !pki::key_matches(chain, &key.0)? || !plan::acme::names(domain).iter().all(|name| names.contains(name)) {
+        return Err(unfit(format!("the ACME server issued another one than was asked for, for {}", names.join(", "))));
+    }
+    // Proxies verify what they serve, and look for its authority here too.
+    let entries = [("tls.crt", chain.to_owned()), ("tls.key", key.0), ("ca.crt", pki::last_of_chain(chain)?)];
+    put_web_certificate(client, identity, entries, Some(directory)).await
+}
+
+/// What pods read again without a restart.
+async fn put_web_certificate(
+    client: &Client,
+    identity: &Identity,
+    entries: [(&str, String); 3],
+    directory: Option<&str>,
+) -> Result<()> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let attempt = "store the web certificate";
+    let mut metadata = identity.metadata(identity.web_certificate(), identity.labels());
+    metadata.annotations = directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())]));
     let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
     secret.immutable = None;
     secret.type_ = Some("kubernetes.io/tls".into());
@@ -211,6 +254,43 @@ pub async fn issue_web_certificate(
             let parameters = PatchParams::apply(MANAGER).force();
             api.patch(&name, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(failed)
         }
+    }
+}
+
+/// The private key of the certificate that is being issued, PEM.
+pub async fn next_web_key(client: &Client, identity: &Identity) -> Result<Option<Sensitive>> {
+    let name = identity.next_web_key();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
+    let Some(secret) = found else { return Ok(None) };
+    let unfit =
+        |fault| Error::Unreadable { attempt: format!("read Secret {name}"), fault: format!("it {fault}: delete it") };
+    owned(&secret, identity).map_err(unfit)?;
+    entry(&secret, NEXT_KEY).map(|text| Some(Sensitive(text))).map_err(unfit)
+}
+
+/// Makes that key. An existing one wins.
+pub async fn create_next_web_key(client: &Client, identity: &Identity) -> Result<()> {
+    let key = pki::certificate_key()?;
+    let metadata = identity.metadata(identity.next_web_key(), identity.labels());
+    create(client, identity, secret(metadata, BTreeMap::from([(NEXT_KEY.to_owned(), key.0)]))).await
+}
+
+/// Removes it, if it is ours. Gone already = done.
+pub async fn remove_next_web_key(client: &Client, identity: &Identity) -> Result<()> {
+    let name = identity.next_web_key();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let failed = |source| Error::kube(format!("delete Secret {name}"), source);
+    let Some(found) = api.get_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    if owned(&found, identity).is_err() {
+        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
+    }
+    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(source)),
     }
 }
 

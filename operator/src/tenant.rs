@@ -100,8 +100,10 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
             context.memory.reset_attempts(&identity.uid);
             None
         }
-        // What agents are told holds up nothing else of the tenant: its next update comes when it is due.
-        Err((StageName::Publish, error)) => Some(context.memory.delay(&identity.uid, error.class())),
+        // What agents are told and a certificate that is being made hold up nothing else of the tenant.
+        Err((StageName::Publish | StageName::Certificates, error)) => {
+            Some(context.memory.delay(&identity.uid, error.class()))
+        }
         Err((_, error)) => return Err(error),
     };
     let written = reported?;

@@ -14,6 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="emulator", description="AWS emulator that enforces access")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--names", action="store_true", help="answer DNS on port 53 of the host, from the zones of Route 53")
     parser.add_argument("--log", help="file that gets every entry of the call log as a line of JSON")
     parser.add_argument("--parent", type=int, help="process id to die with, if that is surely the parent")
     arguments = parser.parse_args()
@@ -25,9 +26,13 @@ def main() -> int:
     from .app import Emulator
     from .http import Server
     from .journal import Journal
+    from .names import Names
 
     file = open(arguments.log, "a", encoding="utf-8") if arguments.log else None
-    server = Server((arguments.host, arguments.port), Emulator(Journal(file)))
+    names = Names(arguments.host)
+    if arguments.names:
+        names.start()
+    server = Server((arguments.host, arguments.port), Emulator(Journal(file), names))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     server.serve_forever(poll_interval=1.0)

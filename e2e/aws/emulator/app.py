@@ -22,6 +22,7 @@ from .faults import Fault, Faults
 from .http import Cut, Request, Response
 from .identity import Session, Sessions, authenticate
 from .journal import Journal
+from .names import Names
 from .oidc import Issuers
 from .principal import Principal
 from .sts import Sts
@@ -43,7 +44,7 @@ class _Trace:
 class Emulator:
     """All services of one account."""
 
-    def __init__(self, journal: Journal):
+    def __init__(self, journal: Journal, names: Names):
         self._journal = journal
         self._faults = Faults()
         self._issuers = Issuers()
@@ -52,7 +53,7 @@ class Emulator:
         self._tables = tables.Tables()
         self._sts = Sts(self._sessions, self._issuers)
         self._lock = threading.Lock()
-        self._control = Control(self._faults, self._issuers, self._tables, self._journal, self._reset)
+        self._control = Control(self._faults, self._issuers, self._tables, self._journal, names, self._reset)
 
     def __call__(self, request: Request) -> Response:
         if request.raw_path.startswith("/testbed/"):

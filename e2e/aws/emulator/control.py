@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from .faults import Faults
 from .http import Request, Response
 from .journal import Journal
+from .names import Names
 from .oidc import Issuers, parse_registration
 from .tables import Tables
 
@@ -14,11 +15,14 @@ from .tables import Tables
 class Control:
     """Routes to the parts that a test may set and read."""
 
-    def __init__(self, faults: Faults, issuers: Issuers, tables: Tables, journal: Journal, reset: Callable[[], None]):
+    def __init__(
+        self, faults: Faults, issuers: Issuers, tables: Tables, journal: Journal, names: Names, reset: Callable[[], None]
+    ):
         self._faults = faults
         self._issuers = issuers
         self._tables = tables
         self._journal = journal
+        self._names = names
         self._reset = reset
 
     def answer(self, request: Request) -> Response:
@@ -61,6 +65,11 @@ class Control:
             self._tables.set_delays(json.loads(request.body))
         return self._tables.delays()
 
+    def _spreading(self, request: Request) -> dict:
+        if request.method == "POST":
+            self._names.set_delay(int(json.loads(request.body)["delayMs"]))
+        return {"delayMs": self._names.delay()}
+
     def _log(self, request: Request) -> list:
         return self._journal.since(int(parse_qs(request.raw_query).get("since", ["0"])[0]))
 
@@ -77,6 +86,8 @@ class Control:
         ("POST", "/testbed/oidc"): _register_issuer,
         ("POST", "/testbed/slow"): _slow,
         ("GET", "/testbed/slow"): _slow,
+        ("POST", "/testbed/names"): _spreading,
+        ("GET", "/testbed/names"): _spreading,
         ("GET", "/testbed/log"): _log,
         ("POST", "/testbed/log/reset"): _reset_log,
     }

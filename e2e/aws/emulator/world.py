@@ -18,6 +18,7 @@ from moto.core.model_instances import reset_model_data  # noqa: E402
 from moto.dynamodb.models import Table, dynamodb_backends  # noqa: E402
 from moto.iam.models import AccessKey, IAMBackend, Role, User, iam_backends  # noqa: E402
 from moto.kms.models import Key, kms_backends  # noqa: E402
+from moto.route53.models import route53_backends  # noqa: E402
 from moto.s3.models import FakeBucket, s3_backends  # noqa: E402
 
 from .principal import ACCOUNT  # noqa: E402
@@ -162,3 +163,27 @@ def principal_exists(name: str) -> bool:
         return role_by_arn(name) is not None
     found = user(name.rpartition("/")[2])
     return found is not None and found.arn == name
+
+
+def zones() -> list:
+    """The public hosted zones of Route 53."""
+    return [zone for zone in list(route53_backends[ACCOUNT]["aws"].zones.values()) if not zone.private_zone]
+
+
+def name_servers() -> set:
+    """The servers that any of them is delegated to."""
+    return {server for zone in zones() if zone.delegation_set for server in zone.delegation_set.name_servers}
+
+
+def zone_of(name: str) -> Optional[str]:
+    """The longest zone that has a name."""
+    fitting = [zone.name.rstrip(".") for zone in zones()]
+    fitting = [zone for zone in fitting if name == zone or name.endswith("." + zone)]
+    return max(fitting, key=len, default=None)
+
+
+def records(zone: str, name: str) -> list:
+    """Type and value of each record that stands at a name."""
+    found = [found for found in zones() if found.name.rstrip(".") == zone]
+    sets = [rrset for hosted in found for rrset in list(hosted.rrsets) if rrset.name.lower().rstrip(".") == name]
+    return sorted((rrset.type, value) for rrset in sets for value in (rrset.records or []))

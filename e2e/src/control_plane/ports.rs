@@ -14,26 +14,11 @@ pub(crate) const KWOK: u16 = 10247;
 pub(crate) const AWS: u16 = 4566;
 pub(crate) const ACME: u16 = 14000;
 pub(crate) const ACME_MANAGEMENT: u16 = 15000;
-pub(crate) const CHALLENGES: u16 = 8055;
-pub(crate) const DNS: u16 = 8053;
-pub(crate) const HTTP01: u16 = 5002;
-pub(crate) const TLS_ALPN01: u16 = 5003;
+/// Name servers are asked on no other port.
+pub(crate) const DNS: u16 = 53;
 
-const ALL: [u16; 13] = [
-    API_SERVER,
-    ETCD,
-    ETCD_PEER,
-    CONTROLLER_MANAGER,
-    SCHEDULER,
-    KWOK,
-    AWS,
-    ACME,
-    ACME_MANAGEMENT,
-    CHALLENGES,
-    DNS,
-    HTTP01,
-    TLS_ALPN01,
-];
+const ALL: [u16; 10] =
+    [API_SERVER, ETCD, ETCD_PEER, CONTROLLER_MANAGER, SCHEDULER, KWOK, AWS, ACME, ACME_MANAGEMENT, DNS];
 /// How long the processes of a test bed that was just killed may take to vanish.
 const PREDECESSOR: Duration = Duration::from_secs(5);
 

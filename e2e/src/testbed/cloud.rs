@@ -16,6 +16,7 @@ pub struct Cloud {
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) iam: aws_sdk_iam::Client,
     kms: aws_sdk_kms::Client,
+    pub(super) route53: aws_sdk_route53::Client,
     endpoint: String,
 }
 
@@ -43,6 +44,7 @@ impl Cloud {
             s3: aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build()),
             iam: aws_sdk_iam::Client::from_conf(config!(aws_sdk_iam).build()),
             kms: aws_sdk_kms::Client::from_conf(config!(aws_sdk_kms).build()),
+            route53: aws_sdk_route53::Client::from_conf(config!(aws_sdk_route53).build()),
             endpoint: endpoint.to_owned(),
         }
     }

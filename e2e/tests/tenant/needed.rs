@@ -31,8 +31,11 @@ pub async fn rights(bed: &TestBed) -> anyhow::Result<()> {
 
 /// Without any single action of its policy some call would have been refused; and it never asked for more than that.
 fn by_the_operator(bed: &TestBed) -> anyhow::Result<()> {
-    let policy: Value = serde_json::from_str(&aws_policy("operator-policy.json")?)?;
-    let statements = policy["Statement"].as_array().context("statements")?;
+    let mut statements = Vec::new();
+    for file in ["operator-policy.json", "dns-policy.json"] {
+        let policy: Value = serde_json::from_str(&aws_policy(file)?)?;
+        statements.extend(policy["Statement"].as_array().context("statements")?.iter().cloned());
+    }
     let calls = cloud::calls(bed, DateTime::<Utc>::MIN_UTC)?;
     // A key that a user names and that is not there is refused, as it should be.
     let named = |call: &Value| cloud::concerns(call, NO_KEY);

@@ -13,3 +13,8 @@ pub fn from_jiff(instant: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp(instant.as_second(), u32::try_from(instant.subsec_nanosecond()).unwrap_or(0))
         .unwrap_or_default()
 }
+
+/// An instant as status has it: RFC 3339 in UTC, to the second.
+pub fn rfc3339(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}

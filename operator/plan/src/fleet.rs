@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::acme::policy::Acme;
 use crate::cluster_network::ClusterNetwork;
 use crate::domains::DomainRule;
 use crate::pod_defaults::{self, PodDefaults};
@@ -28,6 +29,9 @@ pub struct Installation {
     pub id: String,
     /// Where the tenants' data lives.
     pub aws: Aws,
+    /// The server that issues web certificates of issuer `Acme`.
+    #[serde(default)]
+    pub acme: Option<Acme>,
     /// Who may use which domains; absent = everybody every one.
     #[serde(default)]
     #[schemars(length(max = MOST_DOMAINS))]
@@ -171,7 +175,7 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let Installation { id, aws, domains, port_pools, images, cluster_domain, network, pod } = self;
+        let Installation { id, aws, acme, domains, port_pools, images, cluster_domain, network, pod } = self;
         require(
             pattern::matches(pattern::ID, id),
             format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
@@ -227,6 +231,7 @@ impl Installation {
         for (index, rule) in domains.iter().enumerate() {
             faults.extend(rule.faults(&format!("domains[{index}]")));
         }
+        faults.extend(acme.iter().flat_map(Acme::faults));
         faults.extend(network.faults());
         faults.extend(pod_defaults::faults(pod.as_ref()).into_iter().map(|fault| format!("pod.{fault}")));
         faults

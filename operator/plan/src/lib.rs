@@ -2,6 +2,7 @@
 //! No clock, no randomness, no client, no `async`; time and facts come in as fields. It never fails: it blocks, with data.
 
 pub mod account;
+pub mod acme;
 pub mod agents;
 pub mod availability;
 pub mod claims;

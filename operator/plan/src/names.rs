@@ -108,6 +108,11 @@ impl Identity {
         format!("{}-web", self.slug)
     }
 
+    /// Name of the Secret with the private key of a web certificate that is being issued.
+    pub fn next_web_key(&self) -> String {
+        format!("{}-web-next", self.slug)
+    }
+
     /// Name of the ConfigMap in which vanished agents are remembered.
     pub fn agents(&self) -> String {
         format!("{}-agents", self.slug)
@@ -219,6 +224,7 @@ mod tests {
             identity.authorities(),
             identity.preflight("x"),
             identity.agents(),
+            identity.next_web_key(),
         ] {
             assert!(name.len() <= 63, "{name}");
         }

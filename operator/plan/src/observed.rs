@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use serde_json::Value;
 
+use crate::acme::AcmeFacts;
 use crate::agents::{Inventory, Pool, Stored};
 use crate::claims::Claim;
 use crate::cloud::CloudFacts;
@@ -49,6 +50,8 @@ pub struct Observed {
     pub cloud: CloudFacts,
     /// The tenant's objects, as far as they were read.
     pub objects: Objects,
+    /// The ACME server, for tenants that have their web certificate from there.
+    pub acme: AcmeFacts,
     /// What keeps pods of Auth and Proxy from serving; Unknown while nobody asked.
     pub troubles: Fact<Vec<Trouble>>,
     /// The Secrets that the operator looks into.
@@ -95,6 +98,8 @@ pub enum StageName {
     Update,
     /// What agents and users are told. It never makes a tenant unready.
     Publish,
+    /// The web certificate that is being issued, while another one serves.
+    Certificates,
 }
 
 /// The kind of a failure decides when it shows.
@@ -170,8 +175,26 @@ pub struct WebSecret {
     pub certificate: CertificateFacts,
     /// Whether the key is that of the certificate.
     pub key_matches: bool,
-    /// Whether it was issued by the tenant's own issuer, and the Secret names that issuer.
-    pub issued_by_tenant: bool,
+    /// Who issued it.
+    pub issued_by: IssuedBy,
+    /// How the ACME server knows it (RFC 9773, section 4.1).
+    pub certificate_id: Option<String>,
+    /// The authorities by which it is verified, PEM.
+    pub trust: String,
+}
+
+/// Who issued a web certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuedBy {
+    /// The tenant's own issuer, which the Secret names too.
+    Tenant,
+    /// An ACME server, as the operator wrote beside it.
+    Acme {
+        /// URL of its directory.
+        directory: String,
+    },
+    /// Somebody else.
+    Unknown,
 }
 
 /// What the processes say.

@@ -49,6 +49,10 @@ patterns! {
     RANGE = "^[0-9A-Fa-f:.]+/[0-9]{1,3}$";
     /// IP address.
     ADDRESS = "^[0-9A-Fa-f:.]+$";
+    /// URL of a server that is asked with TLS.
+    HTTPS = "^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$";
+    /// Address of electronic mail.
+    EMAIL = "^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$";
     /// DNS domain.
     DNS = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
     /// Released version.
@@ -90,6 +94,8 @@ mod tests {
             (OBJECT_NAME, "high.priority"),
             (DOMAIN, "corp.example.com"),
             (DNS, "cluster.local"),
+            (HTTPS, "https://acme-v02.api.letsencrypt.org/directory"),
+            (EMAIL, "platform+acme@example.com"),
             (VERSION, "18.1.0"),
             (INSTANT, "2026-10-12T00:00:00Z"),
             (DIGEST, "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),

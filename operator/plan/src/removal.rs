@@ -8,6 +8,7 @@ use crds::tenant_status::Phase;
 use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
+use crate::acme::{AcmeStep, mark};
 use crate::claims::{Claim, Subject};
 use crate::fact::Fact;
 use crate::names::{FINALIZER, Identity};
@@ -57,6 +58,18 @@ pub fn plan(observed: &Observed, tenant: &Identity) -> Plan {
             &[]
         }
     };
+    // As long as the domain is claimed, nobody else's proof can stand there.
+    if let Some(zone) = status.issuance.as_ref().and_then(|issuance| issuance.zone.clone()) {
+        match &observed.acme.records {
+            Fact::Known(found) if found.values.contains(&mark(&tenant.id)) => {
+                waiting.push("the records of the web certificate's proof to be removed".into());
+                let domain = observed.tenant.spec.domain.clone();
+                steps.push(Step::Acme(AcmeStep::RemoveRecords { zone, domain }));
+            }
+            Fact::Known(_) | Fact::Absent => status.issuance = None,
+            Fact::Unknown => waiting.push("the records of the web certificate's proof to be read".into()),
+        }
+    }
     if waiting.is_empty() && needs.is_empty() {
         steps.extend(held(observed, tenant, claims).into_iter().map(|subject| {
             let rests_until = match &subject {

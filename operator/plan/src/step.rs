@@ -7,6 +7,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::tenant_status::TenantStatus;
 
+use crate::acme::AcmeStep;
 use crate::agents::{AgentsView, Memory};
 use crate::claims::Subject;
 use crate::cloud::Part;
@@ -78,6 +79,8 @@ pub enum Step {
         /// Cluster name.
         domain: String,
     },
+    /// An effect on the way to a web certificate from an ACME server.
+    Acme(AcmeStep),
     /// Write down which agents may have vanished, if the ConfigMap is still the one that was seen.
     RememberAgents {
         /// What is to be remembered.
@@ -110,6 +113,7 @@ impl Step {
             Step::CreateAuthorities { .. } => "CreateAuthorities",
             Step::UnguardAuthorities => "UnguardAuthorities",
             Step::IssueWebCertificate { .. } => "IssueWebCertificate",
+            Step::Acme(step) => step.label(),
             Step::RememberAgents { .. } => "RememberAgents",
             Step::Publish(step) => step.label(),
             Step::Apply(_) => "Apply",
@@ -131,6 +135,7 @@ impl fmt::Display for Step {
                 write!(formatter, "{label} {domain}")
             }
             Step::UnguardAuthorities => write!(formatter, "{label}"),
+            Step::Acme(step) => step.fmt(formatter),
             Step::RememberAgents { memory, .. } => write!(formatter, "{label} {} of them", memory.entries.len()),
             Step::Publish(step) => step.fmt(formatter),
             Step::Apply(object) => write!(formatter, "{label} {}", object.reference),

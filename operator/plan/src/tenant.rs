@@ -7,6 +7,7 @@ use crds::published::Published;
 use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
+use crate::acme::course as issuing;
 use crate::cloud::CloudNames;
 use crate::course::{self, Versions};
 use crate::manifest::kept::Kept;
@@ -95,7 +96,9 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     };
     let identity = identity::plan(scope);
     let cloud::Outcome { stage: cloud, open: cloud_open } = cloud::plan(scope);
-    let keys = keys::plan(scope);
+    let web = scope.observed.secrets.web.known().and_then(|web| web.as_ref().ok());
+    let issuing = issuing::plan(scope, web, identity.stage.is_settled());
+    let keys = keys::plan(scope, issuing.progress.as_ref());
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
     let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
     let inputs = keys.authorities.as_ref().filter(|_| complete).map(|authorities| Inputs {
@@ -142,6 +145,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let mut status = scope.observed.tenant.status.clone().unwrap_or_default();
     status.tenant_id = Some(scope.tenant.id.clone());
     status.storage.get_or_insert_with(|| scope.cloud.recorded());
+    status.issuance = issuing.issuance;
     status.window = scope.observed.updates.window.named().map(str::to_owned);
     if identity.ports.is_some() {
         status.ports = identity.ports;
@@ -192,6 +196,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         (StageName::Agents, shown),
         (StageName::Update, update.stage),
         (StageName::Publish, told.stage),
+        (StageName::Certificates, keys.replaced),
     ]);
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.agents = Some(agents.view);
@@ -201,6 +206,11 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     if !told.applies {
         report::clear(&mut plan.status.conditions, ConditionType::AgentUpdatesPublished);
     }
+    if let Some(wake) = issuing.wake {
+        plan.wake = Some(plan.wake.map_or(wake, |earliest| earliest.min(wake)));
+    }
+    let issues = issuing.step.map(|step| (StageName::Certificates, Step::Acme(step)));
+    plan.steps.splice(0..0, issues);
     if paused {
         plan.withheld = std::mem::take(&mut plan.steps);
         plan.withheld.extend(agents.remember.map(|step| (StageName::Agents, step)));

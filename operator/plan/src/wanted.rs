@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
+use crds::certificates::Issuer;
 use crds::maintenance::Maintenance;
 use crds::network::{Exposure, IpFamilyPolicy, Network, ProxyProtocol};
 use crds::pod::{Pod, Resources};
@@ -41,6 +42,8 @@ pub struct Wanted {
     pub maintenance: Maintenance,
     /// The wave in which it gets a release of a channel, 1 to 3.
     pub wave: u8,
+    /// Who issues the web certificate.
+    pub issuer: Issuer,
     /// AWS region.
     pub region: String,
     /// How old the last reading of the inventory may be.
@@ -233,6 +236,7 @@ impl Wanted {
                     goal,
                     maintenance: spec.maintenance.clone(),
                     wave: wave(tenant),
+                    issuer: spec.certificates.web.issuer,
                     region: spec.region.clone(),
                     report_ttl,
                     remember_for,

@@ -5,6 +5,8 @@
 mod agents;
 #[path = "convergence/hops.rs"]
 mod hops;
+#[path = "convergence/issuance.rs"]
+mod issuance;
 #[path = "convergence/publish.rs"]
 mod publish;
 #[path = "convergence/setbacks.rs"]

@@ -1,9 +1,11 @@
 //! Reads certificates that lie in Secrets: what they say, whether a key is theirs, who issued them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use plan::keys::CertificateFacts;
 use rcgen::{KeyPair, PublicKeyData};
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
@@ -71,4 +73,28 @@ fn with_certificate<T>(
 fn time(time: ASN1Time) -> Result<DateTime<Utc>, PkiError> {
     DateTime::from_timestamp(time.timestamp(), 0)
         .ok_or(PkiError::Form { what: "certificate", expected: "valid in a year that can be counted" })
+}
+
+/// How an ACME server knows a certificate (RFC 9773, section 4.1): the key identifier of its authority and its serial, both in
+/// base64url; none where it names no authority.
+pub fn certificate_id(pem: &str) -> Result<Option<String>, PkiError> {
+    with_certificate(pem, |certificate| {
+        let authority = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(found) => {
+                found.key_identifier.as_ref().map(|identifier| identifier.0)
+            }
+            _ => None,
+        });
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        Ok(authority.map(|authority| format!("{}.{}", encode(authority), encode(certificate.raw_serial()))))
+    })
+}
+
+/// The last certificate of a chain: the authority that is nearest to the root.
+pub fn last_of_chain(pem: &str) -> Result<String, PkiError> {
+    const END: &str = "-----END CERTIFICATE-----";
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let last =
+        pem.rfind(BEGIN).and_then(|begin| pem[begin..].find(END).map(|end| &pem[begin..begin + end + END.len()]));
+    last.map(|last| format!("{last}\n")).ok_or(PkiError::Form { what: "certificate", expected: "PEM text" })
 }

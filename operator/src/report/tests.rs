@@ -60,6 +60,7 @@ async fn context(answers: Answers) -> Context {
         fleet_config_map: "fleet".into(),
         windows: Default::default(),
         fleet: Fleet::new(tenants.as_reader()),
+        acme: crate::acme::Acme::default(),
         accounts: Accounts::new(tenants.as_reader()),
         trigger_window: mpsc::unbounded_channel().0,
         claims: Default::default(),

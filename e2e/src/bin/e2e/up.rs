@@ -48,7 +48,7 @@ fn describe(control_plane: &ControlPlane) {
     println!("AWS             {}", control_plane.aws().endpoint());
     println!("AWS calls       {}", control_plane.aws().calls().display());
     println!("ACME directory  {}", control_plane.acme().directory());
-    println!("ACME challenges {}", control_plane.acme().challenges());
+    println!("name servers    {}", control_plane.acme().name_server());
     println!("logs            {}", control_plane.logs().display());
     println!("audit log       {audit_log}");
 }

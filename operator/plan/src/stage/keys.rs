@@ -2,14 +2,18 @@
 //! after the first start is a loss that making new ones would only hide.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crds::certificates::Issuer;
 use crds::tenant::Edition;
 use crds::tenant_status::CertificateStatus;
 use crds::{ConditionType, Reason};
 
 use super::{Answer, POLL, RETRY, Scope, Stage};
+use crate::acme::course::{self, Progress};
+use crate::acme::names;
+use crate::clock::rfc3339;
 use crate::fact::Fact;
 use crate::keys::{Authorities, CertificateFacts};
-use crate::observed::{AuthoritySecret, LicenseSecret, WebSecret};
+use crate::observed::{AuthoritySecret, IssuedBy, LicenseSecret, WebSecret};
 use crate::step::Step;
 
 /// A web certificate is renewed when less than this is left of its 90 days.
@@ -30,31 +34,44 @@ pub struct Outcome {
     pub certificates: Vec<CertificateStatus>,
     /// Digest of the licence, for tenants that have one.
     pub license: Option<String>,
+    /// What users see is not of the issuer that the spec asks for yet.
+    pub replaced: Stage,
 }
 
-/// Plans the stage.
-pub fn plan(scope: &Scope<'_>) -> Outcome {
+/// Plans the stage. `issuance`: how far a web certificate from an ACME server is.
+pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     let mut stage = Stage::default();
     let mut certificates = Vec::new();
     let authorities = authorities(scope, &mut stage);
     if let Some(found) = &authorities {
         certificates.push(status("host-ca", &found.host, "self"));
         certificates.push(status("user-ca", &found.user, "self"));
-        if let Some(web) = web(scope, &mut stage) {
-            certificates.push(status("web", &web.certificate, "Tenant"));
-        }
     }
+    let web = web(scope, issuance, &mut stage);
+    if let Some(web) = web {
+        certificates.push(status("web", &web.certificate, word(&web.issued_by)));
+    }
+    let replaced = replaced(scope, web, issuance);
     match &stage.stalled {
         Some(stall) => {
             let (reason, message) = (stall.reason, stall.message.clone());
             stage.verdict(ConditionType::CertificatesReady, Answer::False, reason, message);
         }
-        None if stage.is_settled() => stage.verdict(
-            ConditionType::CertificatesReady,
-            Answer::True,
-            Reason::AsSpecified,
-            "authorities and web certificate are there",
-        ),
+        None if stage.is_settled() => {
+            let failing = web.zip(issuance).filter(|(_, progress)| progress.reason == Reason::IssuanceFailed);
+            let (reason, message) = match failing {
+                Some((web, progress)) => (
+                    Reason::RenewalFailing,
+                    format!(
+                        "the web certificate serves until {}, and the next one does not come: {}",
+                        rfc3339(web.certificate.not_after),
+                        progress.message
+                    ),
+                ),
+                None => (Reason::AsSpecified, "authorities and web certificate are there".to_owned()),
+            };
+            stage.verdict(ConditionType::CertificatesReady, Answer::True, reason, message);
+        }
         None if stage.only_unread() => {
             stage.verdict(
                 ConditionType::CertificatesReady,
@@ -66,11 +83,12 @@ pub fn plan(scope: &Scope<'_>) -> Outcome {
         }
         None => {
             let progress = stage.progress();
-            stage.verdict(ConditionType::CertificatesReady, Answer::False, Reason::InProgress, progress);
+            let reason = issuance.filter(|_| web.is_none()).map_or(Reason::InProgress, |progress| progress.reason);
+            stage.verdict(ConditionType::CertificatesReady, Answer::False, reason, progress);
         }
     }
     let license = license(scope, &mut stage, &mut certificates);
-    Outcome { stage, authorities: authorities.map(|found| found.authorities), certificates, license }
+    Outcome { stage, authorities: authorities.map(|found| found.authorities), certificates, license, replaced }
 }
 
 fn authorities(scope: &Scope<'_>, stage: &mut Stage) -> Option<AuthoritySecret> {
@@ -92,29 +110,73 @@ fn ever_started(scope: &Scope<'_>) -> bool {
     scope.observed.tenant.status.as_ref().is_some_and(|status| status.auth_high_water.is_some())
 }
 
-fn web<'a>(scope: &Scope<'a>, stage: &mut Stage) -> Option<&'a WebSecret> {
+fn web<'a>(scope: &Scope<'a>, issuance: Option<&Progress>, stage: &mut Stage) -> Option<&'a WebSecret> {
     let secret = scope.tenant.web_certificate();
-    let issue = Step::IssueWebCertificate { domain: scope.wanted.domain.clone() };
     match &scope.observed.secrets.web {
         Fact::Known(Ok(web)) => {
-            let domain = &scope.wanted.domain;
-            let names = [domain.clone(), format!("*.{domain}")];
-            let covers = names.iter().all(|name| web.certificate.names.contains(name));
-            let renew_at = web.certificate.not_after - RENEW_BEFORE;
-            if covers && web.key_matches && web.issued_by_tenant && renew_at > scope.observed.wall {
-                stage.wakes_in(renew_at - scope.observed.wall);
+            let (domain, wall) = (&scope.wanted.domain, scope.observed.wall);
+            if scope.wanted.issuer == Issuer::Tenant {
+                let covers = names(domain).iter().all(|name| web.certificate.names.contains(name));
+                let renew_at = web.certificate.not_after - RENEW_BEFORE;
+                if covers && web.key_matches && web.issued_by == IssuedBy::Tenant && renew_at > wall {
+                    stage.wakes_in(renew_at - wall);
+                } else {
+                    issue(scope, issuance, stage);
+                }
+            } else if course::serves(web, domain, wall) {
+                stage.wakes_in(web.certificate.not_after - wall);
             } else {
-                stage.steps.push(issue);
+                issue(scope, issuance, stage);
+                return None;
             }
             return Some(web);
         }
         Fact::Known(Err(fault)) if fault.starts_with("belongs to") => {
             stage.stalls(Reason::NameTaken, format!("Secret {secret} {fault}: delete or rename it"), RETRY);
         }
-        Fact::Known(Err(_)) | Fact::Absent => stage.steps.push(issue),
+        Fact::Known(Err(_)) | Fact::Absent => issue(scope, issuance, stage),
         Fact::Unknown => stage.unread.push(format!("Secret {secret} could not be read")),
     }
     None
+}
+
+/// Has the web certificate issued: at once by the tenant's own issuer, once its authorities are there, or as far as the ACME server
+/// is.
+fn issue(scope: &Scope<'_>, issuance: Option<&Progress>, stage: &mut Stage) {
+    let authorities = matches!(scope.observed.secrets.authorities, Fact::Known(Ok(_)));
+    match (scope.wanted.issuer, issuance) {
+        (Issuer::Tenant, _) if authorities => {
+            stage.steps.push(Step::IssueWebCertificate { domain: scope.wanted.domain.clone() });
+        }
+        (Issuer::Acme, Some(progress)) => follow(progress, stage),
+        (Issuer::Tenant, _) | (Issuer::Acme, None) => stage.waits("the web certificate to be issued"),
+    }
+}
+
+fn follow(progress: &Progress, stage: &mut Stage) {
+    if progress.person {
+        stage.stalls(progress.reason, progress.message.clone(), RETRY);
+    } else {
+        stage.waits(progress.message.clone());
+    }
+}
+
+/// A certificate of another issuer than the spec asks for serves until the right one is there.
+fn replaced(scope: &Scope<'_>, web: Option<&WebSecret>, issuance: Option<&Progress>) -> Stage {
+    let mut stage = Stage::default();
+    let other = web.is_some_and(|web| word(&web.issued_by) != scope.wanted.issuer.word());
+    if let (true, Issuer::Acme, Some(progress)) = (other, scope.wanted.issuer, issuance) {
+        follow(progress, &mut stage);
+    }
+    stage
+}
+
+fn word(issued_by: &IssuedBy) -> &'static str {
+    match issued_by {
+        IssuedBy::Tenant => Issuer::Tenant.word(),
+        IssuedBy::Acme { .. } => Issuer::Acme.word(),
+        IssuedBy::Unknown => "Unknown",
+    }
 }
 
 /// The licence is there, and not at its end. The Secret says which one Auth is to run with, Auth when the one that it runs
@@ -183,8 +245,4 @@ fn license_ends(scope: &Scope<'_>) -> Option<DateTime<Utc>> {
 
 fn status(name: &str, facts: &CertificateFacts, issuer: &str) -> CertificateStatus {
     CertificateStatus { name: name.into(), not_after: rfc3339(facts.not_after), issuer: issuer.into() }
-}
-
-fn rfc3339(instant: DateTime<Utc>) -> String {
-    instant.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }

@@ -1,6 +1,8 @@
 //! An in-memory world that does what steps say: cluster, cloud and processes of one tenant. Time is a number. What a planner
 //! sees of it is in `seen`, what steps do to it in `effects` and `cloud`, what happens by itself in `passing`.
 
+#[path = "world/acme.rs"]
+pub mod acme;
 #[path = "world/cloud.rs"]
 mod cloud;
 #[path = "world/effects.rs"]
@@ -58,6 +60,8 @@ pub struct World {
     pub made_authorities: u32,
     pub web: Option<CertificateFacts>,
     pub license: bool,
+    /// The ACME server.
+    pub acme: acme::Server,
     pub inventory: Option<Arc<Inventory>>,
     /// What Auth would list now.
     pub agents: Vec<Instance>,
@@ -117,6 +121,7 @@ impl World {
             made_authorities: 0,
             web: None,
             license: false,
+            acme: acme::Server::default(),
             inventory: None,
             agents: Vec::new(),
             pools: Vec::new(),
@@ -213,6 +218,7 @@ impl World {
     /// Some seconds pass, and what starts by itself is there; Auth is asked for its agents.
     pub fn tick(&mut self) {
         self.now += TimeDelta::seconds(5);
+        self.pass_acme();
         self.pass();
         if self.pods_ready(&self.auth_name(0)) {
             self.inventory = Some(Arc::new(self.reading()));

@@ -57,6 +57,7 @@ impl World {
                 }
             }
             Step::UnguardAuthorities => {}
+            Step::Acme(step) => return self.perform_acme(step),
             Step::IssueWebCertificate { domain, .. } => {
                 self.web = Some(CertificateFacts {
                     names: vec![format!("*.{domain}"), domain.clone()],

@@ -11,6 +11,7 @@ use plan::observed::AuthoritySecret;
 pub const INSTALLATION: &str = r#"
 id: eu1
 aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}]}
+acme: {directory: "https://acme.example.com/directory", dns: {route53: [{zone: example.com}]}}
 portPools: [{name: default, start: 11100, end: 31099}]
 images: {enterprise: example.com/teleport-ent-distroless, community: example.com/teleport-distroless}
 "#;

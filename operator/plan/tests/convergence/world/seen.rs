@@ -11,7 +11,7 @@ use plan::feed::standing::Standing;
 use plan::manifest::kept::Kept;
 use plan::names::Component;
 use plan::object::{Kind, Ref};
-use plan::observed::{LicenseSecret, Objects, Observed, Process, Processes, Secrets, WebSecret};
+use plan::observed::{LicenseSecret, Objects, Observed, Process, Processes, Secrets};
 use plan::teleport::{AuthPing, WebPing};
 use plan::updates::Updates;
 use plan::{Fact, Plan};
@@ -51,15 +51,12 @@ impl World {
                 bucket: Fact::answered(self.bucket.clone()),
                 role: Fact::answered(self.role.clone()),
             },
+            acme: self.acme(),
             objects: self.watched(objects),
             troubles: Fact::Known(Vec::new()),
             secrets: Secrets {
                 authorities: Fact::answered(self.authorities.map(|number| Ok(authorities(number)))),
-                web: Fact::answered(
-                    self.web
-                        .clone()
-                        .map(|certificate| Ok(WebSecret { certificate, key_matches: true, issued_by_tenant: true })),
-                ),
+                web: Fact::answered(self.web.clone().map(|certificate| Ok(self.web_secret(certificate)))),
                 license: Fact::answered(self.license.then(|| Ok(LicenseSecret { digest: "0123456789abcdef".into() }))),
             },
             teleport: Processes {

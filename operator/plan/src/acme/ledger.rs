@@ -1,0 +1,391 @@
+//! The limits of the ACME server, kept by us: which orders were made, who is in line for the next, and when its turn comes. An
+//! order is written down before it is made, so that a lost answer costs a place and never a refusal.
+//!
+//! The limits are those of Let's Encrypt ("Rate Limits"): certificates for one registered domain in a week, orders of an account
+//! in three hours, certificates for the same names in a week. A renewal is none of the first, and one that says what it
+//! replaces (ARI) counts against nothing; it takes no place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The period of the limits on certificates.
+const WEEK: TimeDelta = TimeDelta::days(7);
+/// The period of the limit on orders.
+const THREE_HOURS: TimeDelta = TimeDelta::hours(3);
+
+/// What the server allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// First certificates for one registered domain in seven days.
+    pub certificates_per_week: usize,
+    /// Orders of the account in three hours.
+    pub orders_per_three_hours: usize,
+    /// Certificates for the same names in seven days.
+    pub duplicates_per_week: usize,
+}
+
+/// One order.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// When its place was taken.
+    pub at: DateTime<Utc>,
+    /// Tenant id.
+    pub tenant: String,
+    /// Since when the certificate is wanted: together with the tenant, which certificate it is for.
+    pub requested_at: DateTime<Utc>,
+    /// Which attempt at it, from 0. All but the last have failed, so that no certificate came of them.
+    pub attempt: i32,
+    /// The domain.
+    pub domain: String,
+    /// The registered domain above it.
+    pub registered: String,
+    /// Whether it is no renewal.
+    pub first: bool,
+}
+
+/// Who wants to order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// Who goes before whom.
+    pub rank: Rank,
+    /// Tenant id.
+    pub tenant: String,
+    /// The domain.
+    pub domain: String,
+    /// Since when the certificate is wanted.
+    pub requested_at: DateTime<Utc>,
+    /// Which attempt at it.
+    pub attempt: i32,
+}
+
+/// Certificates that end go first, the one that ends soonest before all; then those that are wanted for the first time, the one
+/// that was wanted first before the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// When the certificate ends that is there.
+    Expiring(DateTime<Utc>),
+    /// Since when it is wanted.
+    First(DateTime<Utc>),
+}
+
+/// Whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The place is taken.
+    Taken,
+    /// It may be taken.
+    Now,
+    /// Others go first, or the limits are reached.
+    Later {
+        /// Place in the line, from 1.
+        position: usize,
+        /// When the turn comes at the latest, if nobody gives up.
+        at: DateTime<Utc>,
+    },
+}
+
+/// The domain that was registered, by the list of public suffixes; of a suffix itself, the same.
+pub fn registered(domain: &str) -> String {
+    psl::domain_str(domain).unwrap_or(domain).to_owned()
+}
+
+impl Waiting {
+    /// What is written down when its turn comes.
+    pub fn entry(&self, now: DateTime<Utc>) -> Entry {
+        let Waiting { rank, tenant, domain, requested_at, attempt } = self.clone();
+        let first = matches!(rank, Rank::First(_));
+        Entry { at: now, tenant, requested_at, attempt, registered: registered(&domain), domain, first }
+    }
+}
+
+/// All orders that still count.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// By the time of their places.
+    pub orders: Vec<Entry>,
+}
+
+impl Ledger {
+    /// Takes a place, if there is one; the same place again is the same.
+    ///
+    /// # Errors
+    /// When the next one is free.
+    pub fn take(&mut self, entry: Entry, limits: Limits, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
+        self.orders.retain(|order| order.at > now - WEEK);
+        if self.has(&entry.tenant, entry.requested_at, entry.attempt) {
+            return Ok(());
+        }
+        let free_at = Places::of(self, limits, now).next(&entry);
+        if free_at > now {
+            return Err(free_at);
+        }
+        self.orders.push(entry);
+        self.orders.sort_by_key(|order| order.at);
+        Ok(())
+    }
+
+    fn has(&self, tenant: &str, requested_at: DateTime<Utc>, attempt: i32) -> bool {
+        self.orders
+            .iter()
+            .any(|order| order.tenant == tenant && order.requested_at == requested_at && order.attempt == attempt)
+    }
+
+    /// Whose turn it is, as if `asker` stood in line whether it does or not.
+    pub fn turn(&self, line: &BTreeSet<Waiting>, asker: &Waiting, limits: Limits, now: DateTime<Utc>) -> Turn {
+        if self.has(&asker.tenant, asker.requested_at, asker.attempt) {
+            return Turn::Taken;
+        }
+        let mut places = Places::of(self, limits, now);
+        let mut position = 1;
+        for other in line.iter().take_while(|other| *other < asker) {
+            if other.tenant == asker.tenant || self.has(&other.tenant, other.requested_at, other.attempt) {
+                continue;
+            }
+            let entry = other.entry(now);
+            let at = places.next(&entry);
+            places.put(&entry, at);
+            position += 1;
+        }
+        match places.next(&asker.entry(now)) {
+            at if at <= now => Turn::Now,
+            at => Turn::Later { position, at },
+        }
+    }
+}
+
+/// When places were or will be taken, each list in order.
+struct Places {
+    limits: Limits,
+    now: DateTime<Utc>,
+    orders: Vec<DateTime<Utc>>,
+    by_registered: BTreeMap<String, Vec<DateTime<Utc>>>,
+    by_domain: BTreeMap<String, Vec<DateTime<Utc>>>,
+}
+
+impl Places {
+    fn of(ledger: &Ledger, limits: Limits, now: DateTime<Utc>) -> Places {
+        let (orders, by_registered, by_domain) = Default::default();
+        let mut places = Places { limits, now, orders, by_registered, by_domain };
+        for entry in &ledger.orders {
+            let failed = ledger.orders.iter().any(|other| {
+                (&other.tenant, other.requested_at) == (&entry.tenant, entry.requested_at)
+                    && other.attempt > entry.attempt
+            });
+            if failed { insert(&mut places.orders, entry.at) } else { places.put(entry, entry.at) }
+        }
+        places
+    }
+
+    fn put(&mut self, entry: &Entry, at: DateTime<Utc>) {
+        insert(&mut self.orders, at);
+        insert(self.by_domain.entry(entry.domain.clone()).or_default(), at);
+        if entry.first {
+            insert(self.by_registered.entry(entry.registered.clone()).or_default(), at);
+        }
+    }
+
+    /// The earliest moment at which this order is within all limits.
+    fn next(&self, entry: &Entry) -> DateTime<Utc> {
+        const NONE: &[DateTime<Utc>] = &[];
+        let Limits { certificates_per_week, orders_per_three_hours, duplicates_per_week } = self.limits;
+        let of =
+            |lists: &'_ BTreeMap<String, Vec<DateTime<Utc>>>, key: &str| lists.get(key).cloned().unwrap_or_default();
+        let duplicates = of(&self.by_domain, &entry.domain);
+        let certificates = if entry.first { of(&self.by_registered, &entry.registered) } else { NONE.to_vec() };
+        let mut at = self.now;
+        loop {
+            let before = at;
+            at = free(&duplicates, duplicates_per_week, WEEK, at);
+            at = free(&certificates, certificates_per_week, WEEK, at);
+            at = free(&self.orders, orders_per_three_hours, THREE_HOURS, at);
+            if at == before {
+                return at;
+            }
+        }
+    }
+}
+
+fn insert(times: &mut Vec<DateTime<Utc>>, at: DateTime<Utc>) {
+    let index = times.partition_point(|time| *time <= at);
+    times.insert(index, at);
+}
+
+/// The earliest moment from `from` on before which, within `period`, fewer than `limit` of these lie. Those that lie behind it do
+/// not count: they come later.
+fn free(times: &[DateTime<Utc>], limit: usize, period: TimeDelta, from: DateTime<Utc>) -> DateTime<Utc> {
+    let until = times.partition_point(|time| *time <= from);
+    match until.checked_sub(limit.max(1)) {
+        // One that lies exactly a period back does not count any more.
+        Some(oldest) if times[oldest] > from - period => free(times, limit, period, times[oldest] + period),
+        Some(_) | None => from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { certificates_per_week: 50, orders_per_three_hours: 300, duplicates_per_week: 5 };
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("in range") + TimeDelta::minutes(minute)
+    }
+
+    fn first(tenant: usize, since: i64, domain: &str) -> Waiting {
+        let requested_at = at(since);
+        Waiting {
+            rank: Rank::First(requested_at),
+            tenant: format!("{tenant:016x}"),
+            domain: domain.into(),
+            requested_at,
+            attempt: 0,
+        }
+    }
+
+    fn renewal(tenant: usize, ends: i64, domain: &str) -> Waiting {
+        Waiting { rank: Rank::Expiring(at(ends)), ..first(tenant, 0, domain) }
+    }
+
+    #[test]
+    fn the_domain_that_was_registered_is_found() {
+        for (domain, wanted) in [
+            ("acme.teleport.example.com", "example.com"),
+            ("acme.example.co.uk", "example.co.uk"),
+            ("acme.example.com", "example.com"),
+            ("com", "com"),
+        ] {
+            assert_eq!(registered(domain), wanted);
+        }
+    }
+
+    /// Serves a line by the minute, and answers when each tenant ordered.
+    fn serve(line: &mut BTreeSet<Waiting>, limits: Limits, minutes: i64) -> Vec<(i64, String)> {
+        let (mut ledger, mut served) = (Ledger::default(), Vec::new());
+        for minute in 0..minutes {
+            let now = at(minute);
+            for asker in line.clone() {
+                if ledger.turn(line, &asker, limits, now) == Turn::Now {
+                    ledger.take(asker.entry(now), limits, now).expect("what was promised is free");
+                    served.push((minute, asker.tenant.clone()));
+                    line.remove(&asker);
+                }
+            }
+        }
+        served
+    }
+
+    #[test]
+    fn a_hundred_under_one_domain_come_fifty_a_week_in_the_order_of_their_wishes() {
+        let mut line: BTreeSet<_> = (0..100)
+            .map(|tenant| first(tenant, i64::try_from(tenant).expect("small"), &format!("t{tenant}.example.com")))
+            .collect();
+        let served = serve(&mut line, LIMITS, 7 * 24 * 60 + 5);
+        let wanted: Vec<String> = (0..100).map(|tenant| format!("{tenant:016x}")).collect();
+        assert_eq!(served.iter().map(|(_, tenant)| tenant.clone()).collect::<Vec<_>>(), wanted);
+        assert!(served[..50].iter().all(|(minute, _)| *minute == 0));
+        assert!(served[50..].iter().all(|(minute, _)| *minute == 7 * 24 * 60), "{served:?}");
+    }
+
+    #[test]
+    fn position_and_time_are_told_and_kept() {
+        let line: BTreeSet<_> = (0..120).map(|tenant| first(tenant, 0, &format!("t{tenant:03}.example.com"))).collect();
+        let turn = |tenant| {
+            Ledger::default().turn(&line, &first(tenant, 0, &format!("t{tenant:03}.example.com")), LIMITS, at(0))
+        };
+        assert_eq!(turn(49), Turn::Now);
+        assert_eq!(turn(50), Turn::Later { position: 51, at: at(0) + WEEK });
+        assert_eq!(turn(119), Turn::Later { position: 120, at: at(0) + WEEK + WEEK });
+        let elsewhere = first(500, 9, "a.example.net");
+        assert_eq!(
+            Ledger::default().turn(&line, &elsewhere, LIMITS, at(0)),
+            Turn::Now,
+            "another domain waits for nobody"
+        );
+    }
+
+    #[test]
+    fn certificates_that_end_go_first_and_are_no_first_ones() {
+        let limits = Limits { orders_per_three_hours: 2, ..LIMITS };
+        let line = BTreeSet::from([
+            first(1, -900, "a.example.com"),
+            renewal(2, 50, "b.example.com"),
+            renewal(3, 10, "c.example.com"),
+        ]);
+        let order: Vec<&str> = line.iter().map(|waiting| waiting.domain.as_str()).collect();
+        assert_eq!(order, ["c.example.com", "b.example.com", "a.example.com"]);
+        let turn = |asker: &Waiting| Ledger::default().turn(&line, asker, limits, at(0));
+        assert_eq!(turn(&first(1, -900, "a.example.com")), Turn::Later { position: 3, at: at(180) });
+        assert_eq!(turn(&renewal(2, 50, "b.example.com")), Turn::Now);
+        let none = Limits { certificates_per_week: 1, ..LIMITS };
+        assert_eq!(Ledger::default().turn(&line, &renewal(2, 50, "b.example.com"), none, at(0)), Turn::Now);
+    }
+
+    #[test]
+    fn a_place_that_was_taken_stays_taken_and_a_failed_order_is_no_certificate() {
+        let limits = Limits { certificates_per_week: 1, ..LIMITS };
+        let mut ledger = Ledger::default();
+        let asker = first(1, 0, "a.example.com");
+        assert_eq!(ledger.take(asker.entry(at(0)), limits, at(0)), Ok(()));
+        assert_eq!(ledger.take(asker.entry(at(1)), limits, at(1)), Ok(()), "after a lost answer");
+        assert_eq!((ledger.orders.len(), ledger.turn(&BTreeSet::new(), &asker, limits, at(1))), (1, Turn::Taken));
+        let other = first(2, 0, "b.example.com");
+        assert_eq!(ledger.take(other.entry(at(2)), limits, at(2)), Err(at(0) + WEEK));
+        let again = Waiting { attempt: 1, ..asker };
+        assert!(
+            ledger.take(again.entry(at(3)), limits, at(3)).is_err(),
+            "while the first attempt may yet succeed it counts"
+        );
+        let roomy = Limits { certificates_per_week: 2, ..LIMITS };
+        assert_eq!(ledger.take(again.entry(at(3)), roomy, at(3)), Ok(()));
+        assert_eq!(ledger.take(other.entry(at(4)), roomy, at(4)), Ok(()), "the first attempt counts as an order alone");
+    }
+
+    #[test]
+    fn the_same_names_come_five_times_a_week() {
+        let mut ledger = Ledger::default();
+        for minute in 0..5 {
+            let asker = first(1, minute, "a.example.com");
+            assert_eq!(ledger.take(asker.entry(at(minute)), LIMITS, at(minute)), Ok(()));
+        }
+        let sixth = first(9, 6, "a.example.com");
+        assert_eq!(
+            ledger.take(sixth.entry(at(6)), LIMITS, at(6)),
+            Err(at(0) + WEEK),
+            "also of another tenant of that name"
+        );
+    }
+
+    proptest! {
+        /// Whatever is asked for and whenever: the server would never have refused.
+        #[test]
+        fn no_limit_is_ever_exceeded(
+            asks in prop::collection::vec((0..9usize, 0..400i64, any::<bool>()), 1..80),
+            (certificates, orders, duplicates) in (1..5usize, 1..8usize, 1..4usize),
+        ) {
+            let limits = Limits { certificates_per_week: certificates, orders_per_three_hours: orders, duplicates_per_week: duplicates };
+            let mut ledger = Ledger::default();
+            let mut all: Vec<Entry> = Vec::new();
+            let mut now = at(0);
+            for (number, (tenant, gap, is_first)) in asks.into_iter().enumerate() {
+                now += TimeDelta::minutes(gap * 9);
+                let since = i64::try_from(number).expect("small");
+                let domain = format!("t{}.example{}.com", tenant, tenant % 2);
+                let asker = if is_first { first(tenant, since, &domain) } else { Waiting { requested_at: at(since), ..renewal(tenant, since, &domain) } };
+                if ledger.take(asker.entry(now), limits, now).is_ok() {
+                    all.push(asker.entry(now));
+                }
+            }
+            for entry in &all {
+                let within = |period: TimeDelta| all.iter().filter(move |other| other.at <= entry.at && other.at > entry.at - period);
+                prop_assert!(within(THREE_HOURS).count() <= orders);
+                prop_assert!(within(WEEK).filter(|other| other.domain == entry.domain).count() <= duplicates);
+                prop_assert!(within(WEEK).filter(|other| other.first && other.registered == entry.registered).count() <= certificates);
+            }
+        }
+    }
+}

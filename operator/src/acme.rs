@@ -1,0 +1,382 @@
+//! Web certificates from an ACME server: reading how far one is, and performing what the planner wants next. What is kept here
+//! only delays when it is lost: everything that must not be done twice stands in status, in Secrets or in the book of orders.
+
+mod account;
+mod error;
+mod nameservers;
+mod order;
+mod orders;
+mod route53;
+mod transport;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crds::Tenant;
+use crds::certificates::{Issuance, Issuer};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+use plan::Fact;
+use plan::acme::policy::{Acme as Policy, HostedZone};
+use plan::acme::problem::Problem;
+use plan::acme::renewal::Suggestion;
+use plan::acme::{AcmeFacts, AcmeStep, OrderFacts, RecordFacts, mark};
+use plan::clock::from_jiff;
+use plan::names::Identity;
+use plan::observed::{IssuedBy, WebSecret};
+use rand::Rng as _;
+
+use crate::clock;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::secrets;
+
+pub use error::AcmeError;
+use orders::Orders;
+use route53::Route53;
+use transport::Patience;
+
+/// How long the server is given to look at a proof before it is told again: not every server shows that it was told.
+const TOLD: Duration = Duration::from_secs(60);
+/// How often the server is asked when to renew, at most, and where it does not say.
+const SUGGESTION: Duration = Duration::from_secs(6 * 3600);
+
+/// An account with a server.
+struct Server {
+    account: instant_acme::Account,
+    patience: Patience,
+}
+
+/// A refusal, with the server's own word on how long.
+fn refused(attempt: &'static str, patience: &Patience, source: instant_acme::Error) -> AcmeError {
+    let asked = patience.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let until = asked.map(|asked| clock::now() + asked);
+    AcmeError::Server { attempt, until, source: Box::new(source) }
+}
+
+/// All that this process knows of certificates that are being issued.
+#[derive(Default)]
+pub struct Acme {
+    servers: tokio::sync::Mutex<Vec<(Policy, Arc<Server>)>>,
+    route53: Route53,
+    orders: Orders,
+    /// By uid.
+    tenants: Mutex<HashMap<String, Kept>>,
+}
+
+/// Of one tenant.
+#[derive(Default)]
+struct Kept {
+    /// The order that was made in this attempt.
+    ordered: Option<(i32, String)>,
+    /// What this attempt failed of.
+    problem: Option<(i32, Problem)>,
+    /// The order of which the server was told that it may look.
+    told: Option<(String, Instant)>,
+    /// The records as they were made.
+    made: Option<Made>,
+    suggestion: Option<Suggested>,
+}
+
+#[derive(Clone)]
+struct Made {
+    values: BTreeSet<String>,
+    change: String,
+    spread: bool,
+}
+
+#[derive(Clone)]
+struct Suggested {
+    /// Of which certificate.
+    id: String,
+    window: Option<Suggestion>,
+    good_until: Instant,
+}
+
+impl Acme {
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+        self.tenants.lock().expect("no holder of this lock panics")
+    }
+
+    fn with<T>(&self, uid: &str, use_it: impl FnOnce(&mut Kept) -> T) -> T {
+        use_it(self.kept().entry(uid.to_owned()).or_default())
+    }
+
+    /// Only these tenants are left.
+    pub fn retain(&self, uids: &HashSet<String>) {
+        self.kept().retain(|uid, _| uids.contains(uid));
+    }
+
+    /// The account that the policy names; opened when it is first used.
+    async fn server(&self, policy: &Policy, context: &Context) -> Result<Arc<Server>> {
+        let mut servers = self.servers.lock().await;
+        if let Some((_, server)) = servers.iter().find(|(known, _)| same_account(known, policy)) {
+            return Ok(Arc::clone(server));
+        }
+        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &context.namespace);
+        let server = Arc::new(account::open(&secrets, policy).await?);
+        // A former account is of no use any more.
+        *servers = vec![(policy.clone(), Arc::clone(&server))];
+        Ok(server)
+    }
+
+    /// Reads how far a tenant's certificate is; what could not be read is Unknown, with the first failure beside it.
+    pub async fn read(
+        &self,
+        tenant: &Tenant,
+        identity: &Identity,
+        web: Option<&WebSecret>,
+        context: &Context,
+        now: DateTime<Utc>,
+    ) -> (AcmeFacts, Option<Error>) {
+        let issuance = tenant.status.as_ref().and_then(|status| status.issuance.as_ref());
+        let mut facts = AcmeFacts::default();
+        let wanted = tenant.spec.certificates.web.issuer == Issuer::Acme;
+        let installation = context.policy.current();
+        let policy = installation.as_ref().ok().and_then(|installation| installation.acme.as_ref());
+        let Some(policy) = policy.filter(|_| wanted || issuance.is_some()) else { return (facts, None) };
+        let mut failure = None;
+        if let Some(web) =
+            web.filter(|web| wanted && web.issued_by == (IssuedBy::Acme { directory: policy.directory.clone() }))
+        {
+            facts.suggestion = self.suggestion(identity, web, policy, context).await;
+        }
+        let Some(issuance) = issuance else { return (facts, None) };
+        self.with(&identity.uid, |kept| {
+            let of = |attempt: i32| attempt == issuance.failures;
+            facts.ordered = kept.ordered.as_ref().filter(|(attempt, _)| of(*attempt)).map(|(_, url)| url.clone());
+            facts.problem =
+                kept.problem.as_ref().filter(|(attempt, _)| of(*attempt)).map(|(_, problem)| problem.clone());
+        });
+        let mut believe = |error: Error| {
+            failure.get_or_insert(error);
+        };
+        match secrets::next_web_key(&context.client, identity).await {
+            Ok(found) => facts.key = Fact::answered(found.map(drop)),
+            Err(error) => believe(error),
+        }
+        let resting = issuance.retry_at.as_ref().is_some_and(|at| from_jiff(at.0) > now);
+        if !resting && wanted {
+            match self.order(identity, issuance, policy, context).await {
+                Ok(found) => facts.order = found,
+                Err(error) => believe(error),
+            }
+            if let Some(asker) = orders::of(tenant, now) {
+                let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
+                match self.orders.turn(&api, &context.fleet, &asker, policy.limits(), now).await {
+                    Ok(turn) => facts.turn = Fact::Known(turn),
+                    Err(error) => believe(error),
+                }
+            }
+        }
+        if resting && issuance.zone.is_none() {
+            return (facts, failure);
+        }
+        match self.zone(tenant, policy).await {
+            Ok(zone) => facts.zone = Fact::answered(zone.map(|(_, zone)| zone)),
+            Err(error) => believe(error.into()),
+        }
+        if let Some(zone) = &issuance.zone {
+            let proving = facts.order.known().map(|order| order.values.clone());
+            match self.records(tenant, identity, zone, proving, policy).await {
+                Ok(found) => facts.records = found,
+                Err(error) => believe(error.into()),
+            }
+        }
+        (facts, failure)
+    }
+
+    async fn suggestion(
+        &self,
+        identity: &Identity,
+        web: &WebSecret,
+        policy: &Policy,
+        context: &Context,
+    ) -> Option<Suggestion> {
+        let id = web.certificate_id.as_ref()?;
+        let known = self.with(&identity.uid, |kept| kept.suggestion.clone()).filter(|known| known.id == *id);
+        if let Some(known) = known.as_ref().filter(|known| known.good_until > Instant::now()) {
+            return known.window;
+        }
+        // Without an answer it stays as it was known.
+        let server = self.server(policy, context).await.ok()?;
+        let answer = order::suggestion(&server, id).await;
+        let (window, period) = match answer {
+            Some((window, again)) => (Some(window), again.min(SUGGESTION)),
+            None => (known.and_then(|known| known.window), SUGGESTION),
+        };
+        let period = period.mul_f64(rand::rng().random_range(0.5..1.5));
+        let suggested = Suggested { id: id.clone(), window, good_until: Instant::now() + period };
+        self.with(&identity.uid, |kept| kept.suggestion = Some(suggested));
+        window
+    }
+
+    async fn order(
+        &self,
+        identity: &Identity,
+        issuance: &Issuance,
+        policy: &Policy,
+        context: &Context,
+    ) -> Result<Fact<OrderFacts>> {
+        let Some(url) = &issuance.order else { return Ok(Fact::Unknown) };
+        let server = self.server(policy, context).await?;
+        let mut found = order::read(&server, url).await?;
+        if let Some(order) = &mut found {
+            order.told |= self.with(&identity.uid, |kept| {
+                kept.told.as_ref().is_some_and(|(told, at)| told == url && at.elapsed() < TOLD)
+            });
+        }
+        Ok(Fact::answered(found))
+    }
+
+    async fn zone<'a>(
+        &self,
+        tenant: &Tenant,
+        policy: &'a Policy,
+    ) -> std::result::Result<Option<(&'a HostedZone, String)>, AcmeError> {
+        let Some(hosted) = policy.zone(&tenant.spec.domain) else { return Ok(None) };
+        let found = self.route53.zone(hosted, &tenant.spec.domain).await?;
+        Ok(found.map(|zone| (hosted, zone.id)))
+    }
+
+    /// `proving`: the values that an order wants, while it wants any.
+    async fn records(
+        &self,
+        tenant: &Tenant,
+        identity: &Identity,
+        zone: &str,
+        proving: Option<BTreeSet<String>>,
+        policy: &Policy,
+    ) -> std::result::Result<Fact<RecordFacts>, AcmeError> {
+        let domain = &tenant.spec.domain;
+        let hosted = hosted(policy, domain)?;
+        let made = self.with(&identity.uid, |kept| kept.made.clone());
+        let Some(mut made) = made else {
+            let values = self.route53.values(hosted, zone, domain).await?;
+            let records = RecordFacts { values, spread: Fact::Unknown };
+            return Ok(if records.values.is_empty() { Fact::Absent } else { Fact::Known(records) });
+        };
+        if !made.spread && proving.is_some_and(|values| values.is_subset(&made.values)) {
+            made.spread = self.route53.in_sync(hosted, &made.change).await? && {
+                let servers = self.route53.servers(hosted, zone).await?;
+                nameservers::answer_with(&servers, &policy.dns.resolvers, domain, &made.values).await?
+            };
+            self.with(&identity.uid, |kept| kept.made = Some(made.clone()));
+        }
+        Ok(Fact::Known(RecordFacts { values: made.values, spread: Fact::Known(made.spread) }))
+    }
+
+    /// Performs one step. A refusal that ends the attempt is no failure of the step: the planner writes it down.
+    pub async fn perform(
+        &self,
+        step: &AcmeStep,
+        tenant: &Tenant,
+        identity: &Identity,
+        context: &Context,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let attempt =
+            tenant.status.as_ref().and_then(|status| status.issuance.as_ref()).map_or(0, |issuance| issuance.failures);
+        let outcome = self.attempt(step, attempt, identity, context, now).await;
+        let problem = match &outcome {
+            Err(Error::Acme(error)) => error.problem(),
+            _ => None,
+        };
+        match (problem, outcome) {
+            (Some(problem), _) => {
+                tracing::warn!(tenant = %identity.path(), %step, problem = %problem.text, "refused");
+                context.metrics.acme_refused(problem.kind);
+                self.with(&identity.uid, |kept| kept.problem = Some((attempt, problem)));
+                Ok(())
+            }
+            (None, outcome) => outcome,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        step: &AcmeStep,
+        attempt: i32,
+        identity: &Identity,
+        context: &Context,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let missing = |missing: String| Error::Missing { attempt: step.to_string(), missing };
+        let installation = context.policy.current().map_err(missing)?;
+        let policy =
+            installation.acme.as_ref().ok_or_else(|| missing("the fleet policy has no section acme".into()))?;
+        match step {
+            AcmeStep::CreateKey => secrets::create_next_web_key(&context.client, identity).await,
+            AcmeStep::RemoveKey => {
+                self.kept().remove(&identity.uid);
+                secrets::remove_next_web_key(&context.client, identity).await
+            }
+            AcmeStep::TakePlace(entry) => {
+                let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
+                self.orders.take(&api, entry, policy.limits(), now).await
+            }
+            AcmeStep::Order { domain, replaces } => {
+                let server = self.server(policy, context).await?;
+                let url = order::create(&server, domain, replaces.as_deref()).await?;
+                self.with(&identity.uid, |kept| kept.ordered = Some((attempt, url)));
+                Ok(())
+            }
+            AcmeStep::Present { zone, domain, values } => {
+                let hosted = hosted(policy, domain)?;
+                let change = match self.route53.present(hosted, zone, domain, values).await {
+                    Ok(change) => change,
+                    Err(error) => {
+                        self.route53.forget().await;
+                        return Err(error.into());
+                    }
+                };
+                let made = Made { values: values.clone(), change, spread: false };
+                self.with(&identity.uid, |kept| kept.made = Some(made));
+                Ok(())
+            }
+            AcmeStep::Tell { order } => {
+                let server = self.server(policy, context).await?;
+                order::tell(&server, order).await?;
+                self.with(&identity.uid, |kept| kept.told = Some((order.clone(), Instant::now())));
+                Ok(())
+            }
+            AcmeStep::Finalize { order, domain } => {
+                let server = self.server(policy, context).await?;
+                let key = secrets::next_web_key(&context.client, identity).await?;
+                let key = key.ok_or_else(|| missing("the key of the certificate is not there".into()))?;
+                let request = crate::pki::certificate_request(&key.0, domain)?;
+                order::finalize(&server, order, &request).await?;
+                Ok(())
+            }
+            AcmeStep::Store { order, domain } => {
+                let server = self.server(policy, context).await?;
+                let Some(chain) = order::certificate(&server, order).await? else { return Ok(()) };
+                context.memory.forget_secrets(&identity.uid);
+                secrets::store_web_certificate(&context.client, identity, &chain, domain, &policy.directory).await?;
+                context.metrics.acme_issued();
+                Ok(())
+            }
+            AcmeStep::RemoveRecords { zone, domain } => {
+                let hosted = hosted(policy, domain)?;
+                self.route53.remove(hosted, zone, domain, &mark(&identity.id)).await?;
+                self.with(&identity.uid, |kept| kept.made = None);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn hosted<'a>(policy: &'a Policy, domain: &str) -> std::result::Result<&'a HostedZone, AcmeError> {
+    policy.zone(domain).ok_or_else(|| AcmeError::Policy { missing: format!("zone for {domain} in acme.dns.route53") })
+}
+
+/// Whether two policies mean the same account.
+fn same_account(one: &Policy, other: &Policy) -> bool {
+    let of = |policy: &Policy| {
+        let Policy { directory, ca_bundle, email, account_secret_ref, external_account, .. } = policy.clone();
+        (directory, ca_bundle, email, account_secret_ref, external_account)
+    };
+    of(one) == of(other)
+}
