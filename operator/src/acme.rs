@@ -77,7 +77,11 @@ struct Kept {
     told: Option<(String, Instant)>,
     /// The records as they were made.
     made: Option<Made>,
+    /// This process has removed them.
+    removed: bool,
     suggestion: Option<Suggested>,
+    /// When to look again, whatever else of the tenant fails.
+    wake: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -107,6 +111,18 @@ impl Acme {
     /// Only these tenants are left.
     pub fn retain(&self, uids: &HashSet<String>) {
         self.kept().retain(|uid, _| uids.contains(uid));
+    }
+
+    /// A run failed of something else: when the certificate is to be looked at again.
+    pub fn wakes_in(&self, uid: &str, wake: Option<Duration>) {
+        if wake.is_some() || self.kept().contains_key(uid) {
+            self.with(uid, |kept| kept.wake = wake);
+        }
+    }
+
+    /// The same, for whoever decides when to look.
+    pub fn wake(&self, uid: &str) -> Option<Duration> {
+        self.kept().get(uid)?.wake
     }
 
     /// The account that the policy names; opened when it is first used.
@@ -252,7 +268,10 @@ impl Acme {
     ) -> std::result::Result<Fact<RecordFacts>, AcmeError> {
         let domain = &tenant.spec.domain;
         let hosted = hosted(policy, domain)?;
-        let made = self.with(&identity.uid, |kept| kept.made.clone());
+        let (made, removed) = self.with(&identity.uid, |kept| (kept.made.clone(), kept.removed));
+        if removed {
+            return Ok(Fact::Absent);
+        }
         let Some(mut made) = made else {
             let values = self.route53.values(hosted, zone, domain).await?;
             let records = RecordFacts { values, spread: Fact::Unknown };
@@ -333,7 +352,7 @@ impl Acme {
                     }
                 };
                 let made = Made { values: values.clone(), change, spread: false };
-                self.with(&identity.uid, |kept| kept.made = Some(made));
+                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (Some(made), false));
                 Ok(())
             }
             AcmeStep::Tell { order } => {
@@ -361,7 +380,7 @@ impl Acme {
             AcmeStep::RemoveRecords { zone, domain } => {
                 let hosted = hosted(policy, domain)?;
                 self.route53.remove(hosted, zone, domain, &mark(&identity.id)).await?;
-                self.with(&identity.uid, |kept| kept.made = None);
+                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (None, true));
                 Ok(())
             }
         }

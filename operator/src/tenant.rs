@@ -104,7 +104,10 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
         Err((StageName::Publish | StageName::Certificates, error)) => {
             Some(context.memory.delay(&identity.uid, error.class()))
         }
-        Err((_, error)) => return Err(error),
+        Err((_, error)) => {
+            context.acme.wakes_in(&identity.uid, plan.beside.and_then(|beside| beside.to_std().ok()));
+            return Err(error);
+        }
     };
     let written = reported?;
     Ok(next_run(&plan, written, again, &hands))
@@ -204,6 +207,10 @@ pub fn delay(tenant: &DeserializeGuard<Tenant>, error: &Error, context: &Context
     match error {
         // Only another object mends it, and that comes through the watch.
         Error::Unreadable { .. } => Action::await_change(),
-        _ => Action::requeue(context.memory.delay(&tenant.uid().unwrap_or_default(), error.class())),
+        _ => {
+            let uid = tenant.uid().unwrap_or_default();
+            let delay = context.memory.delay(&uid, error.class());
+            Action::requeue(context.acme.wake(&uid).map_or(delay, |wake| wake.min(delay)))
+        }
     }
 }

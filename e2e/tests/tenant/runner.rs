@@ -65,7 +65,7 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(bed: &'a TestBed) -> Runner<'a> {
+    pub fn new(bed: &'a TestBed) -> Runner<'a> {
         let chosen = std::env::var("SCENARIOS").ok();
         let chosen = chosen.map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
         Runner { bed, chosen, ran: 0, failures: Vec::new(), started: Instant::now() }
@@ -124,7 +124,7 @@ impl<'a> Runner<'a> {
     }
 
     /// All failures as one error.
-    fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(self) -> anyhow::Result<()> {
         // Each claim of a hop makes a Job of its own, and nothing else makes Jobs.
         let writes = self.bed.writes_since(DateTime::UNIX_EPOCH)?;
         let hops = writes.iter().filter(|write| write.resource == "jobs" && write.code == 201).count();

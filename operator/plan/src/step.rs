@@ -27,6 +27,8 @@ pub struct Plan {
     pub status: TenantStatus,
     /// Look again after this time at the latest.
     pub wake: Option<TimeDelta>,
+    /// Look again after this time also when a step fails: a web certificate is being made, whatever else is in the way.
+    pub beside: Option<TimeDelta>,
     /// Objects to read by name before anything else; with any of them the plan is a draft.
     pub needs: Vec<Ref>,
     /// The first stage that is not settled; none when all are.

@@ -209,6 +209,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     if let Some(wake) = issuing.wake {
         plan.wake = Some(plan.wake.map_or(wake, |earliest| earliest.min(wake)));
     }
+    plan.beside = issuing.wake.filter(|_| plan.status.issuance.is_some());
     let issues = issuing.step.map(|step| (StageName::Certificates, Step::Acme(step)));
     plan.steps.splice(0..0, issues);
     if paused {

@@ -10,10 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The period of the limits on certificates.
-const WEEK: TimeDelta = TimeDelta::days(7);
-/// The period of the limit on orders.
-const THREE_HOURS: TimeDelta = TimeDelta::hours(3);
+/// The period of the limits on certificates. The server counts from when it issues, which is some minutes after the place was taken.
+const WEEK: TimeDelta = TimeDelta::minutes(7 * 24 * 60 + 30);
+/// The period of the limit on orders, and as long as a place may be older than its order.
+const THREE_HOURS: TimeDelta = TimeDelta::minutes(3 * 60 + 10);
+/// A place that was not used by then is taken anew: the server would count the order from another time on than we do.
+const FRESH: TimeDelta = TimeDelta::minutes(10);
 
 /// What the server allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +117,7 @@ impl Ledger {
     /// When the next one is free.
     pub fn take(&mut self, entry: Entry, limits: Limits, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
         self.orders.retain(|order| order.at > now - WEEK);
-        if self.has(&entry.tenant, entry.requested_at, entry.attempt) {
+        if self.has(&entry.tenant, entry.requested_at, entry.attempt, now) {
             return Ok(());
         }
         let free_at = Places::of(self, limits, now).next(&entry);
@@ -127,21 +129,22 @@ impl Ledger {
         Ok(())
     }
 
-    fn has(&self, tenant: &str, requested_at: DateTime<Utc>, attempt: i32) -> bool {
-        self.orders
-            .iter()
-            .any(|order| order.tenant == tenant && order.requested_at == requested_at && order.attempt == attempt)
+    fn has(&self, tenant: &str, requested_at: DateTime<Utc>, attempt: i32, now: DateTime<Utc>) -> bool {
+        self.orders.iter().any(|order| {
+            let same = order.tenant == tenant && order.requested_at == requested_at && order.attempt == attempt;
+            same && order.at > now - FRESH
+        })
     }
 
     /// Whose turn it is, as if `asker` stood in line whether it does or not.
     pub fn turn(&self, line: &BTreeSet<Waiting>, asker: &Waiting, limits: Limits, now: DateTime<Utc>) -> Turn {
-        if self.has(&asker.tenant, asker.requested_at, asker.attempt) {
+        if self.has(&asker.tenant, asker.requested_at, asker.attempt, now) {
             return Turn::Taken;
         }
         let mut places = Places::of(self, limits, now);
         let mut position = 1;
         for other in line.iter().take_while(|other| *other < asker) {
-            if other.tenant == asker.tenant || self.has(&other.tenant, other.requested_at, other.attempt) {
+            if other.tenant == asker.tenant || self.has(&other.tenant, other.requested_at, other.attempt, now) {
                 continue;
             }
             let entry = other.entry(now);
@@ -284,11 +287,11 @@ mod tests {
         let mut line: BTreeSet<_> = (0..100)
             .map(|tenant| first(tenant, i64::try_from(tenant).expect("small"), &format!("t{tenant}.example.com")))
             .collect();
-        let served = serve(&mut line, LIMITS, 7 * 24 * 60 + 5);
+        let served = serve(&mut line, LIMITS, WEEK.num_minutes() + 5);
         let wanted: Vec<String> = (0..100).map(|tenant| format!("{tenant:016x}")).collect();
         assert_eq!(served.iter().map(|(_, tenant)| tenant.clone()).collect::<Vec<_>>(), wanted);
         assert!(served[..50].iter().all(|(minute, _)| *minute == 0));
-        assert!(served[50..].iter().all(|(minute, _)| *minute == 7 * 24 * 60), "{served:?}");
+        assert!(served[50..].iter().all(|(minute, _)| *minute == WEEK.num_minutes()), "{served:?}");
     }
 
     #[test]
@@ -319,7 +322,7 @@ mod tests {
         let order: Vec<&str> = line.iter().map(|waiting| waiting.domain.as_str()).collect();
         assert_eq!(order, ["c.example.com", "b.example.com", "a.example.com"]);
         let turn = |asker: &Waiting| Ledger::default().turn(&line, asker, limits, at(0));
-        assert_eq!(turn(&first(1, -900, "a.example.com")), Turn::Later { position: 3, at: at(180) });
+        assert_eq!(turn(&first(1, -900, "a.example.com")), Turn::Later { position: 3, at: at(190) });
         assert_eq!(turn(&renewal(2, 50, "b.example.com")), Turn::Now);
         let none = Limits { certificates_per_week: 1, ..LIMITS };
         assert_eq!(Ledger::default().turn(&line, &renewal(2, 50, "b.example.com"), none, at(0)), Turn::Now);
@@ -332,6 +335,12 @@ mod tests {
         let asker = first(1, 0, "a.example.com");
         assert_eq!(ledger.take(asker.entry(at(0)), limits, at(0)), Ok(()));
         assert_eq!(ledger.take(asker.entry(at(1)), limits, at(1)), Ok(()), "after a lost answer");
+        let late = asker.entry(at(30));
+        assert_eq!(
+            ledger.clone().take(late, limits, at(30)),
+            Err(at(0) + WEEK),
+            "a place that was left does not stay free"
+        );
         assert_eq!((ledger.orders.len(), ledger.turn(&BTreeSet::new(), &asker, limits, at(1))), (1, Turn::Taken));
         let other = first(2, 0, "b.example.com");
         assert_eq!(ledger.take(other.entry(at(2)), limits, at(2)), Err(at(0) + WEEK));

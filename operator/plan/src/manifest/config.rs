@@ -11,7 +11,7 @@ use crate::object::sorted;
 /// Connections that one process accepts; Teleport's scaling guide raises its default of 15,000 to this.
 const MAX_CONNECTIONS: u32 = 65_000;
 /// How often Proxy looks for a renewed web certificate.
-const KEYPAIRS_RELOAD: &str = "1h";
+const KEYPAIRS_RELOAD: &str = "1m";
 
 /// Configuration of Auth.
 pub fn auth(inputs: &Inputs<'_>) -> String {
