@@ -60,8 +60,12 @@ pub async fn is_kept(bed: &TestBed, front: &Front) -> anyhow::Result<()> {
             waiting.expected
         );
     }
-    let metric = super::probes::leaders_metrics(bed).await?.get("tenant_operator_acme_waiting_tenants").copied();
-    ensure!(metric == Some(50.0), "the metric says {metric:?}");
+    wait_until("the metric to count them", ISSUED, || async {
+        let metric = super::probes::leaders_metrics(bed).await?.get("tenant_operator_acme_waiting_tenants").copied();
+        ensure!(metric == Some(50.0), "it says {metric:?}");
+        Ok(Some(()))
+    })
+    .await?;
 
     // What was ordered in one hour comes back to the line a week later in one hour.
     let mut served = 0;
