@@ -168,10 +168,12 @@ pub struct AllowedNamespaces {
     /// Example: `{team: payments}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
+    #[x_kube(validation = Rule::new("self.all(key, key.matches('^([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$'))")
+        .message("every key of spec.allowedNamespaces.matchLabels must be the key of a label, such as team or example.com/team"))]
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// Bounds of Kubernetes: a label value that it refuses would match nothing, silently.
+/// Bounds of Kubernetes: a label that it refuses would match nothing, silently.
 fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

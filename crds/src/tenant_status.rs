@@ -35,6 +35,11 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
+    /// Which Secret `<tenant>-ca-<generation>` holds the authorities that count; absent: the first. A new one is made when
+    /// Teleport has rotated them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_generation: Option<i64>,
+
     /// What every Auth and Proxy process reports; absent while they differ or none answers for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -167,8 +172,8 @@ pub struct Applied {
 pub struct AgentCounts {
     /// All agents in the inventory.
     pub total: i64,
-    /// Those that hold a major update back: on an older major than the tenant or of a version that cannot be read, those
-    /// included that left and are remembered.
+    /// Those on an older major than the tenant or of a version that cannot be read, those included that left and are
+    /// remembered. Of these, agents in required pools hold a major update back.
     pub behind: i64,
     /// Those of `behind` that left the inventory less than `spec.agents.rememberFor` ago.
     #[serde(default)]

@@ -1,11 +1,15 @@
 //! Third word of a reconcile: perform the steps, in order, one at a time. The first failure ends the run; every step can
 //! be repeated, since the process may die after any of them and an answer may be lost.
 
+mod body;
+
 use chrono::{DateTime, Utc};
 use crds::Tenant;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::core::Request;
 use kube::{Api, ResourceExt};
 use plan::cloud::step::CloudStep;
+use plan::keys::generation;
 use plan::names::{FINALIZER, Identity, MANAGER};
 use plan::object::{Object, Ref, foreign};
 use plan::observed::{Source, StageName};
@@ -99,13 +103,19 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             context.memory.forget_secrets(&identity.uid);
             secrets::create_authorities(client, identity, domain, clock::wall()).await
         }
+        Step::KeepAuthorities { domain, generation, stored, web } => {
+            context.memory.forget_secrets(&identity.uid);
+            let web = web.as_deref();
+            secrets::keep_authorities(client, identity, *generation, domain, stored, web, clock::wall()).await
+        }
         Step::UnguardAuthorities => {
             context.memory.forget_secrets(&identity.uid);
-            secrets::unguard_authorities(client, identity).await
+            secrets::unguard_authorities(client, identity, generation(tenant.status.as_ref())).await
         }
         Step::IssueWebCertificate { domain } => {
             context.memory.forget_secrets(&identity.uid);
-            secrets::issue_web_certificate(client, identity, domain, clock::wall()).await
+            let generation = generation(tenant.status.as_ref());
+            secrets::issue_web_certificate(client, identity, generation, domain, clock::wall()).await
         }
         Step::Acme(step) => context.acme.perform(step, tenant, identity, context, now).await,
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,
@@ -157,11 +167,11 @@ async fn apply_object(identity: &Identity, object: &Object, context: &Context) -
         manifest["metadata"]["uid"] = live["metadata"]["uid"].clone();
     }
     let parameters = PatchParams { force: found.is_some(), ..PatchParams::apply(MANAGER) };
-    children::api(&context.client, &identity.namespace, reference.kind)
-        .patch(&reference.name, &parameters, &Patch::Apply(&manifest))
-        .await
-        .map(drop)
-        .map_err(|source| Error::kube(format!("apply {reference}"), source))
+    let failed = |source| Error::kube(format!("apply {reference}"), source);
+    let api = children::api(&context.client, &identity.namespace, reference.kind);
+    let request = Request::new(api.resource_url()).patch(&reference.name, &parameters, &Patch::Apply(&manifest));
+    let request = request.map_err(|source| failed(kube::Error::BuildRequest(source)))?.map(body::escaped);
+    context.client.request::<DynamicObject>(request).await.map(drop).map_err(failed)
 }
 
 /// In the foreground: the object stays, as one that is leaving, until its pods are gone.

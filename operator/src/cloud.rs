@@ -33,6 +33,15 @@ pub trait Cloud: Send + Sync {
     /// A role by its name.
     async fn role(&self, name: &str) -> Result<Option<RoleFacts>, CloudError>;
 
+    /// The authority of this type (`host`, `user`) as Teleport keeps it in its state table, in JSON.
+    async fn authority(
+        &self,
+        region: &str,
+        table: &str,
+        kind: &str,
+        domain: &str,
+    ) -> Result<Option<Vec<u8>>, CloudError>;
+
     /// The backups of a table that somebody asked for, from the oldest on; also when the table is gone. AWS takes few of
     /// these calls (five a second in an account and region): ask while a hop needs the answer, or once a day.
     async fn backups(&self, region: &str, table: &str) -> Result<Vec<BackupFacts>, CloudError>;

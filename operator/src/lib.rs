@@ -5,7 +5,9 @@ pub mod accounts;
 pub mod acme;
 pub mod agent_pool;
 pub mod apply;
+
 pub mod args;
+pub mod authorities;
 pub mod children;
 pub mod claims;
 pub mod clock;

@@ -94,8 +94,13 @@ mod tests {
 
     fn target() -> AuthTarget {
         let nothing = || Sensitive(String::new());
-        let host =
-            Authority { certificate: String::new(), key: nothing(), ssh_public: String::new(), ssh_key: nothing() };
+        let host = Authority {
+            certificate: String::new(),
+            key: nothing(),
+            ssh_public: String::new(),
+            ssh_key: nothing(),
+            trusted: String::new(),
+        };
         AuthTarget { address: SocketAddr::from(([127, 0, 0, 1], 9)), domain: DOMAIN.into(), host }
     }
 

@@ -27,6 +27,9 @@ const LONGEST_FACTOR: u32 = 30;
 /// How long a conflict waits at first, so that the watch has brought what we conflicted with.
 const CONFLICT_DELAY: Duration = Duration::from_millis(50);
 
+/// How often authorities are looked for while Auth is not believed.
+const DISBELIEF: Duration = Duration::from_secs(10);
+
 /// Memory of all tenants, by uid.
 #[derive(Default)]
 pub struct Memory {
@@ -38,6 +41,9 @@ struct Tenant {
     cloud: Option<cloud::Reading>,
     secrets: Option<secrets::Kept>,
     backups: Option<Listing>,
+    /// When the authorities in the state table are to be looked at, and when they last were since Auth was not believed.
+    authorities: Option<Instant>,
+    disbelieved: Option<Instant>,
     /// What agents and users are told.
     told: told::Hearing,
     /// That no vanished agents were ever written down was asked for once.
@@ -191,6 +197,33 @@ impl Memory {
         let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
         if let Some(tenant) = tenants.get_mut(uid) {
             tenant.failures.remove(&row);
+        }
+    }
+
+    /// Whether the authorities in the state table are to be looked at now: each `period`, give or take half of it, and
+    /// within seconds while Auth is not believed. A tenant that is seen first was looked at by the process before.
+    pub fn authorities_due(&self, uid: &str, now: Instant, disbelieved: bool, period: Duration) -> bool {
+        let next = now + about(period).to_std().unwrap_or(period);
+        self.with(uid, |tenant| {
+            let at = *tenant.authorities.get_or_insert(next);
+            let hurry =
+                disbelieved && tenant.disbelieved.is_none_or(|last| now.saturating_duration_since(last) >= DISBELIEF);
+            if hurry {
+                tenant.disbelieved = Some(now);
+            }
+            if hurry || now >= at {
+                tenant.authorities = Some(next);
+            }
+            hurry || now >= at
+        })
+    }
+
+    /// Nothing is left to do before this stage, or at all: what an earlier spec asked for in vain is asked for no more.
+    pub fn steps_done(&self, uid: &str, open: Option<StageName>) {
+        let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
+        if let Some(tenant) = tenants.get_mut(uid) {
+            let wanted = |stage: &StageName| open.is_some_and(|open| *stage >= open);
+            tenant.failures.retain(|(stage, source), _| *source != Source::Step || wanted(stage));
         }
     }
 

@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::{Class, Error, chain};
 use crate::inventory::Ask;
 use crate::teleport::{AuthTarget, TeleportError, WebTarget};
-use crate::{processes, rendering, secrets, updates, vanished};
+use crate::{authorities, processes, rendering, secrets, updates, vanished};
 
 mod cloud;
 
@@ -58,6 +58,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
     let web_secret = secrets.web.known().and_then(|web| web.as_ref().ok());
     let (acme, acme_failure) = context.acme.read(tenant, &identity, web_secret, context, now).await;
     note(context, &identity, (StageName::Certificates, Source::Read), acme_failure, now);
+    let stored_authorities = authorities::read(tenant, &identity, &secrets, context, now).await;
     let authorities = match &secrets.authorities {
         Fact::Known(Ok(found)) => Some(&found.authorities),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
@@ -92,6 +93,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         objects,
         troubles: Fact::Unknown,
         secrets,
+        stored_authorities,
         teleport,
         pools: context.pools.of(&identity),
         memory,
@@ -218,7 +220,7 @@ async fn processes(
                 return Fact::Absent;
             };
             // A Proxy that has not read a new certificate yet still serves the tenant's own.
-            let ca_pem = format!("{}{trust}", authorities.web.certificate);
+            let ca_pem = format!("{}{trust}", authorities.web.trusts());
             let target = WebTarget { address, domain: domain.clone(), ca_pem };
             let answer = context.teleport.web_ping(&target).await;
             told(context, identity, StageName::Proxy, answer, now)

@@ -78,7 +78,7 @@ async fn version(
             context.teleport.ping(&target).await.map(|ping| ping.version)
         }
         Component::Proxy => {
-            let ca_pem = authorities.web.certificate.clone();
+            let ca_pem = authorities.web.trusts();
             let target = WebTarget { address: SocketAddr::new(address, listen::WEB), domain, ca_pem };
             context.teleport.web_ping(&target).await.map(|ping| ping.version)
         }

@@ -12,8 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
-use plan::keys::Authorities;
-use plan::keys::Sensitive;
+use plan::keys::{Authorities, Sensitive, StoredAuthorities, WebIssuer, generation};
 use plan::names::{self, Identity, MANAGER};
 use plan::observed::{AuthoritySecret, Contents, IssuedBy, LicenseSecret, Secrets, WebSecret};
 
@@ -59,21 +58,24 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
         async move { api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source)) }
     };
     let license = tenant.spec.license_secret_ref.as_ref().map(|reference| reference.name.clone());
-    let (authorities, web, license) =
-        futures::join!(get(identity.authorities()), get(identity.web_certificate()), async {
+    let (authorities, web, license) = futures::join!(
+        get(identity.authorities(generation(tenant.status.as_ref()))),
+        get(identity.web_certificate()),
+        async {
             match license {
                 Some(name) => get(name).await,
                 None => Ok(None),
             }
-        });
+        }
+    );
     let mut failure = None;
     let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity));
     let issuer = match &authorities {
-        Fact::Known(Ok(found)) => Some(found.authorities.web.certificate.clone()),
+        Fact::Known(Ok(found)) => Some(found.authorities.web.clone()),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
     };
     let secrets = Secrets {
-        web: fact(web, &mut failure, |secret| read_web(secret, identity, issuer.as_deref())),
+        web: fact(web, &mut failure, |secret| read_web(secret, identity, issuer.as_ref())),
         license: fact(license, &mut failure, read_license),
         authorities,
     };
@@ -134,14 +136,14 @@ fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {
     }
 }
 
-fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&str>) -> Contents<WebSecret> {
+fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&WebIssuer>) -> Contents<WebSecret> {
     owned(secret, identity)?;
     let (chain, key) = (entry(secret, "tls.crt")?, entry(secret, "tls.key")?);
     let failed = |error: pki::PkiError| format!("holds a certificate that cannot be read: {error}");
     let issued = match issuer {
         Some(issuer) => {
-            pki::issued_by(&chain, issuer).map_err(failed)?
-                && entry(secret, "ca.crt").is_ok_and(|found| found == issuer)
+            pki::issued_by(&chain, &issuer.certificate).map_err(failed)?
+                && entry(secret, "ca.crt").is_ok_and(|found| found == issuer.trusts())
         }
         None => false,
     };
@@ -161,9 +163,40 @@ fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&str>) -> Conte
 
 /// Makes the authorities. Existing ones win: the loser's keys are thrown away unused.
 pub async fn create_authorities(client: &Client, identity: &Identity, domain: &str, now: DateTime<Utc>) -> Result<()> {
-    let authorities = pki::authorities(domain, now)?;
+    store(client, identity, 1, &pki::authorities(domain, now)?).await
+}
+
+/// Stores those that Teleport has. What is there first wins, and is compared with Teleport's again.
+pub async fn keep_authorities(
+    client: &Client,
+    identity: &Identity,
+    generation: i64,
+    domain: &str,
+    stored: &StoredAuthorities,
+    web: Option<&WebIssuer>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let StoredAuthorities { host, user } = stored.clone();
+    let web = match web {
+        Some(web) => web.clone(),
+        // Teleport knows nothing of it. What the former one has issued is served for a while, and goes on being trusted.
+        None => {
+            let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+            let found = api.get_opt(&identity.web_certificate()).await;
+            let found = found.map_err(|source| Error::kube("read the web certificate", source))?;
+            let own =
+                |secret: &Secret| owned(secret, identity).is_ok() && !secret.annotations().contains_key(DIRECTORY);
+            let former = found.filter(own);
+            let trusted = former.and_then(|secret| entry(&secret, "ca.crt").ok()).unwrap_or_default();
+            WebIssuer { trusted, ..pki::authorities(domain, now)?.web }
+        }
+    };
+    store(client, identity, generation, &Authorities { host, user, web }).await
+}
+
+async fn store(client: &Client, identity: &Identity, generation: i64, authorities: &Authorities) -> Result<()> {
     let metadata = ObjectMeta {
-        name: Some(identity.authorities()),
+        name: Some(identity.authorities(generation)),
         namespace: Some(identity.namespace.clone()),
         labels: Some(identity.labels()),
         finalizers: Some(vec![GUARD.into()]),
@@ -172,9 +205,16 @@ pub async fn create_authorities(client: &Client, identity: &Identity, domain: &s
     create(client, identity, secret(metadata, authorities.entries())).await
 }
 
-/// Lets the Secret of the authorities go when somebody deletes it. Gone already = done.
-pub async fn unguard_authorities(client: &Client, identity: &Identity) -> Result<()> {
-    let name = &identity.authorities();
+/// Lets the Secrets of the authorities go when somebody deletes them, up to one that may have been made and not recorded.
+/// Gone already = done.
+pub async fn unguard_authorities(client: &Client, identity: &Identity, generation: i64) -> Result<()> {
+    for generation in 1..=generation + 1 {
+        unguard(client, identity, &identity.authorities(generation)).await?;
+    }
+    Ok(())
+}
+
+async fn unguard(client: &Client, identity: &Identity, name: &str) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let failed = |source| Error::kube(format!("release Secret {name}"), source);
     let Some(found) = api.get_opt(name).await.map_err(failed)? else { return Ok(()) };
@@ -197,13 +237,14 @@ pub async fn unguard_authorities(client: &Client, identity: &Identity) -> Result
 pub async fn issue_web_certificate(
     client: &Client,
     identity: &Identity,
+    generation: i64,
     domain: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let attempt = "issue the web certificate";
-    let issuer = stored_authorities(client, identity, attempt).await?.web;
+    let issuer = stored_authorities(client, identity, generation, attempt).await?.web;
     let web = pki::web_certificate(&issuer, domain, now)?;
-    let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.certificate)];
+    let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.trusts())];
     put_web_certificate(client, identity, entries, None).await
 }
 
@@ -295,9 +336,14 @@ pub async fn remove_next_web_key(client: &Client, identity: &Identity) -> Result
 }
 
 /// The authorities as they are stored, which may be since a moment ago.
-async fn stored_authorities(client: &Client, identity: &Identity, attempt: &'static str) -> Result<Authorities> {
+async fn stored_authorities(
+    client: &Client,
+    identity: &Identity,
+    generation: i64,
+    attempt: &'static str,
+) -> Result<Authorities> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let name = identity.authorities();
+    let name = identity.authorities(generation);
     let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
     found
         .ok_or(format!("Secret {name} is not there"))

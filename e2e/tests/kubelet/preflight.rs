@@ -79,8 +79,9 @@ fn rendered() -> Prepared {
         key: Sensitive(String::new()),
         ssh_public: String::new(),
         ssh_key: Sensitive(String::new()),
+        trusted: String::new(),
     };
-    let web = WebIssuer { certificate: String::new(), key: Sensitive(String::new()) };
+    let web = WebIssuer { certificate: String::new(), key: Sensitive(String::new()), trusted: String::new() };
     let authorities = Authorities { host: authority(), user: authority(), web };
     let inputs = Inputs {
         tenant: &identity,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use crds::tenant_status::TenantStatus;
 
 /// Keys of the authority Secret. PEM text, but for the `.pub` entries, which are authorized_keys lines.
 pub mod entry {
@@ -12,6 +13,12 @@ pub mod entry {
     pub const HOST_CERTIFICATE: &str = "host-ca.crt";
     /// Host authority, X.509 private key, PKCS#8.
     pub const HOST_KEY: &str = "host-ca.key";
+    /// Further X.509 certificates of host authorities that are trusted and do not sign; only while they are being rotated.
+    pub const HOST_TRUSTED: &str = "host-ca-trusted.crt";
+    /// The same of user authorities.
+    pub const USER_TRUSTED: &str = "user-ca-trusted.crt";
+    /// Certificates of former issuers of web certificates; only where the issuer was lost.
+    pub const WEB_TRUSTED: &str = "web-ca-trusted.crt";
     /// Host authority, SSH public key (Ed25519).
     pub const HOST_SSH_PUBLIC: &str = "host-ca-ssh.pub";
     /// Host authority, SSH private key, PKCS#8.
@@ -51,6 +58,29 @@ pub struct Authority {
     pub ssh_public: String,
     /// SSH private key, PKCS#8 PEM.
     pub ssh_key: Sensitive,
+    /// Certificates that are trusted beside it, PEM: of the authority before or after it while Teleport rotates them.
+    pub trusted: String,
+}
+
+impl Authority {
+    /// Everything that is trusted, PEM.
+    pub fn trusts(&self) -> String {
+        format!("{}{}", self.certificate, self.trusted)
+    }
+}
+
+/// The authorities as Teleport keeps them in its state table: those that count. The issuer of web certificates is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAuthorities {
+    /// Signs hosts.
+    pub host: Authority,
+    /// Signs users.
+    pub user: Authority,
+}
+
+/// Which generation of the authorities' Secret counts: a Secret is never changed, and each change is a new one.
+pub fn generation(status: Option<&TenantStatus>) -> i64 {
+    status.and_then(|status| status.authority_generation).unwrap_or(1)
 }
 
 /// Issuer of the tenant's own web certificates.
@@ -60,6 +90,15 @@ pub struct WebIssuer {
     pub certificate: String,
     /// Private key, PKCS#8 PEM.
     pub key: Sensitive,
+    /// Certificates of former issuers, PEM: what they issued is served until Proxy reads its certificate again.
+    pub trusted: String,
+}
+
+impl WebIssuer {
+    /// Everything that is trusted, PEM.
+    pub fn trusts(&self) -> String {
+        format!("{}{}", self.certificate, self.trusted)
+    }
 }
 
 /// Everything in the authority Secret.
@@ -90,6 +129,12 @@ impl Authorities {
             (entry::WEB_KEY, &web.key.0),
         ]
         .into_iter()
+        .chain([
+            (entry::HOST_TRUSTED, &host.trusted),
+            (entry::USER_TRUSTED, &user.trusted),
+            (entry::WEB_TRUSTED, &web.trusted),
+        ])
+        .filter(|(name, text)| !text.is_empty() || !name.ends_with("-trusted.crt"))
         .map(|(name, text)| (name.to_owned(), text.clone()))
         .collect()
     }
@@ -106,19 +151,35 @@ impl Authorities {
                 key: Sensitive(text(entry::HOST_KEY)?),
                 ssh_public: text(entry::HOST_SSH_PUBLIC)?,
                 ssh_key: Sensitive(text(entry::HOST_SSH_KEY)?),
+                trusted: text(entry::HOST_TRUSTED).unwrap_or_default(),
             },
             user: Authority {
                 certificate: text(entry::USER_CERTIFICATE)?,
                 key: Sensitive(text(entry::USER_KEY)?),
                 ssh_public: text(entry::USER_SSH_PUBLIC)?,
                 ssh_key: Sensitive(text(entry::USER_SSH_KEY)?),
+                trusted: text(entry::USER_TRUSTED).unwrap_or_default(),
             },
-            web: WebIssuer { certificate: text(entry::WEB_CERTIFICATE)?, key: Sensitive(text(entry::WEB_KEY)?) },
+            web: WebIssuer {
+                certificate: text(entry::WEB_CERTIFICATE)?,
+                key: Sensitive(text(entry::WEB_KEY)?),
+                trusted: text(entry::WEB_TRUSTED).unwrap_or_default(),
+            },
         })
     }
 }
 
 impl Authorities {
+    /// Whether Teleport has other ones.
+    pub fn differ(&self, stored: &StoredAuthorities) -> bool {
+        self.host != stored.host || self.user != stored.user
+    }
+
+    /// Whether Teleport is about to put one in the place of another.
+    pub fn is_rotated(&self) -> bool {
+        !self.host.trusted.is_empty() || !self.user.trusted.is_empty()
+    }
+
     /// The token by which Proxy joins Auth: 256 bits that follow from the host authority's key, so that it needs no Secret
     /// of its own that could be lost, and comes back the same with the authorities.
     pub fn join_token(&self) -> Sensitive {

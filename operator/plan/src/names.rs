@@ -99,8 +99,8 @@ impl Identity {
     }
 
     /// Name of the Secret with the certificate authorities of this generation.
-    pub fn authorities(&self) -> String {
-        format!("{}-ca-1", self.slug)
+    pub fn authorities(&self, generation: i64) -> String {
+        format!("{}-ca-{generation}", self.slug)
     }
 
     /// Name of the Secret with the web certificate.
@@ -221,7 +221,7 @@ mod tests {
             identity.auth(),
             identity.proxy_deployment(),
             identity.hashed(Component::Proxy, "x"),
-            identity.authorities(),
+            identity.authorities(9),
             identity.preflight("x"),
             identity.agents(),
             identity.next_web_key(),

@@ -13,7 +13,7 @@ use crate::claims::Claim;
 use crate::cloud::CloudFacts;
 use crate::fact::Fact;
 use crate::fleet::Installation;
-use crate::keys::{Authorities, CertificateFacts};
+use crate::keys::{Authorities, CertificateFacts, StoredAuthorities};
 use crate::names::Component;
 use crate::object::Ref;
 use crate::publish::Live;
@@ -56,6 +56,8 @@ pub struct Observed {
     pub troubles: Fact<Vec<Trouble>>,
     /// The Secrets that the operator looks into.
     pub secrets: Secrets,
+    /// The authorities in the state table; Unknown while nobody looked.
+    pub stored_authorities: Fact<StoredAuthorities>,
     /// What the processes say.
     pub teleport: Processes,
     /// What updates depend on.

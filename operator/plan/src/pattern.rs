@@ -29,6 +29,8 @@ patterns! {
     POLICY_ARN = "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9._+=,@/-]+$";
     /// ARN of an IAM role.
     ROLE_ARN = "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9._+=,@/-]+$";
+    /// ARN of a KMS key, and of no alias.
+    KMS_KEY = "^arn:aws(-cn|-us-gov)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$";
     /// What tenants refer to: a port pool, a channel.
     NAME = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
     /// Duration; `duration::parse` reads it.
@@ -86,6 +88,7 @@ mod tests {
             (ROLE_PATH, "/tenancy/eu1/"),
             (POLICY_ARN, "arn:aws:iam::123456789012:policy/path/boundary"),
             (ROLE_ARN, "arn:aws:iam::123456789012:role/path/operator"),
+            (KMS_KEY, "arn:aws:kms:us-west-2:123456789012:key/1234abcd"),
             (NAME, "default"),
             (DURATION, "1h30m"),
             (REPOSITORY, "registry.example.com:5000/gravitational/teleport-ent-distroless"),

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use crate::acme::{AcmeStep, mark};
 use crate::claims::{Claim, Subject};
 use crate::fact::Fact;
+use crate::keys::generation;
 use crate::names::{FINALIZER, Identity};
 use crate::object::{Kind, Ref, foreign};
 use crate::observed::{Observed, StageName};
@@ -79,9 +80,10 @@ pub fn plan(observed: &Observed, tenant: &Identity) -> Plan {
             Step::Release { subject, rests_until }
         }));
         match &observed.secrets.authorities {
-            Fact::Absent => {}
+            Fact::Absent if generation(observed.tenant.status.as_ref()) == 1 => {}
             Fact::Unknown => waiting.push("the Secret of the authorities to be read".into()),
-            Fact::Known(_) => steps.push(Step::UnguardAuthorities),
+            // Those before it may be there.
+            Fact::Absent | Fact::Known(_) => steps.push(Step::UnguardAuthorities),
         }
     }
     if waiting.is_empty() && needs.is_empty() {

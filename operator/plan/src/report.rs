@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crds::update_status::{HopStage, Update};
 
 use crate::availability;
-use crate::observed::{Failure, FailureKind, Observed, StageName};
+use crate::observed::{Failure, FailureKind, Observed, Source, StageName};
 use crate::remark;
 use crate::stage::{Answer, RETRY, Scope, Stage, Stall, Verdict, auth, proxy};
 use crate::step::Plan;
@@ -79,7 +79,7 @@ pub fn assemble(
     let paused = scope.wanted.paused;
     let serves = available && whole;
     let state = State { open: open.as_ref(), stalled: stalled.as_ref(), paused, serves, hops, available };
-    let summary = shielded_summary(observed, summary(running, &status, &state));
+    let summary = shielded_summary(observed, state.open.map(|open| open.name), summary(running, &status, &state));
     let ready = summary.answer == Answer::True;
     let settled = open.is_none() && ready && (!paused || serves);
     if settled && !hops {
@@ -255,8 +255,15 @@ fn shielded(observed: &Observed, stage: StageName, verdict: Verdict) -> Verdict 
 }
 
 /// The same for the summary.
-fn shielded_summary(observed: &Observed, verdict: Verdict) -> Verdict {
-    let failure = observed.failures.values().min_by_key(|failure| failure.since);
+fn shielded_summary(observed: &Observed, open: Option<StageName>, verdict: Verdict) -> Verdict {
+    // What failed in a stage after the one that is open is not what that one waits for, and of one before it nothing is left
+    // to do: an earlier spec asked for it.
+    let concerns = |stage: StageName, source: Source| match open {
+        Some(open) => stage == open || stage < open && source != Source::Step,
+        None => true,
+    };
+    let failures = observed.failures.iter().filter(|((stage, source), _)| concerns(*stage, *source));
+    let failure = failures.map(|(_, failure)| failure).min_by_key(|failure| failure.since);
     match (verdict.answer, failure) {
         (Answer::True, _) | (Answer::False, None) => verdict,
         (Answer::False, Some(failure)) if verdict.reason == Reason::InProgress => {

@@ -12,6 +12,7 @@ use crate::agents::{AgentsView, Memory};
 use crate::claims::Subject;
 use crate::cloud::Part;
 use crate::cloud::step::CloudStep;
+use crate::keys::{StoredAuthorities, WebIssuer};
 use crate::object::{Object, Ref};
 use crate::observed::StageName;
 use crate::publish::PublishStep;
@@ -74,6 +75,17 @@ pub enum Step {
         /// Cluster name.
         domain: String,
     },
+    /// Store the authorities that Teleport has, as a generation of their own: created, never applied.
+    KeepAuthorities {
+        /// Cluster name.
+        domain: String,
+        /// Of the Secret.
+        generation: i64,
+        /// As they are in the state table.
+        stored: Box<StoredAuthorities>,
+        /// The issuer of web certificates; none = it is lost and made anew.
+        web: Option<Box<WebIssuer>>,
+    },
     /// Let the Secret of the authorities go when somebody deletes it.
     UnguardAuthorities,
     /// Issue a web certificate from the tenant's own issuer into its Secret.
@@ -113,6 +125,7 @@ impl Step {
             Step::Release { .. } => "Release",
             Step::Cloud(step) => step.label(),
             Step::CreateAuthorities { .. } => "CreateAuthorities",
+            Step::KeepAuthorities { .. } => "KeepAuthorities",
             Step::UnguardAuthorities => "UnguardAuthorities",
             Step::IssueWebCertificate { .. } => "IssueWebCertificate",
             Step::Acme(step) => step.label(),
@@ -136,6 +149,7 @@ impl fmt::Display for Step {
             Step::CreateAuthorities { domain } | Step::IssueWebCertificate { domain } => {
                 write!(formatter, "{label} {domain}")
             }
+            Step::KeepAuthorities { domain, generation, .. } => write!(formatter, "{label} {domain} {generation}"),
             Step::UnguardAuthorities => write!(formatter, "{label}"),
             Step::Acme(step) => step.fmt(formatter),
             Step::RememberAgents { memory, .. } => write!(formatter, "{label} {} of them", memory.entries.len()),

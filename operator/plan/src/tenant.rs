@@ -156,6 +156,10 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     if agents.counts.is_some() {
         status.agents = agents.counts;
     }
+    let steps_are_due = !scope.wanted.paused && identity.stage.is_settled() && cloud.is_settled();
+    if let Some(generation) = keys.generation.filter(|_| steps_are_due) {
+        status.authority_generation = Some(generation);
+    }
     status.endpoints = Some(proxy::endpoints(scope));
     let paused = scope.wanted.paused;
     let earlier: Vec<(StageName, Stage)> =

@@ -19,6 +19,7 @@ use crate::agents::Forget;
 use crate::duration;
 use crate::feed::target::Goal;
 use crate::names::{self, Component};
+use crate::pattern;
 use crate::pod_defaults;
 use crate::resources::{self, Amounts};
 use crate::version::Version;
@@ -174,7 +175,7 @@ impl Wanted {
     /// schema, a rule that only the operator knows) is refused here.
     pub fn parse(tenant: &Tenant) -> Result<Wanted, Vec<Refusal>> {
         let spec = &tenant.spec;
-        let mut refusals = Vec::new();
+        let mut refusals = texts(tenant);
         let goal = match (&spec.version, &spec.channel) {
             (Some(version), None) => match Version::parse(version) {
                 Ok(version) => Some(Goal::Pinned(version)),
@@ -276,6 +277,25 @@ impl Wanted {
             _ => Err(refusals),
         }
     }
+}
+
+/// What becomes part of names, certificates, configuration and rights must be what it says it is, whoever let it through: a
+/// wildcard or a line break in it would say something else there.
+fn texts(tenant: &Tenant) -> Vec<Refusal> {
+    let (spec, name) = (&tenant.spec, tenant.name_any());
+    let arn =
+        "the ARN of a KMS key, such as arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let texts = [
+        ("metadata.name", Some(&name), pattern::NAME, "a letter, then at most 39 letters, digits and '-'"),
+        ("spec.domain", Some(&spec.domain), pattern::DOMAIN, "a lower-case domain name such as acme.example.com"),
+        ("spec.region", Some(&spec.region), pattern::REGION, "an AWS region such as us-west-2"),
+        ("spec.storage.kmsKeyArn", spec.storage.kms_key_arn.as_ref(), pattern::KMS_KEY, arn),
+    ];
+    let wrong = texts.into_iter().filter_map(|(field, text, pattern, remedy)| {
+        let text = text.filter(|text| !pattern::matches(pattern, text))?;
+        Some(Refusal { field, remedy: format!("{text:?} must be {remedy}") })
+    });
+    wrong.collect()
 }
 
 /// The wave that the label names: 2 without one, the last one where it cannot be read.

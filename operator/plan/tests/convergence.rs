@@ -194,13 +194,51 @@ fn what_is_taken_away_comes_back() {
 }
 
 #[test]
-fn lost_authorities_are_never_replaced() {
+fn lost_authorities_come_back_from_the_state_table_and_are_never_replaced() {
     let mut world = World::new(block());
     converge(&mut world);
+    let before = world.objects.clone();
     world.authorities = None;
-    run(&mut world, usize::MAX);
-    assert_eq!(world.condition("Stalled"), Some(("True".into(), "AuthorityLost".into())));
-    assert_eq!(world.made_authorities, 1);
+    world.readable = false;
+    for _ in 0..20 {
+        run(&mut world, usize::MAX);
+        world.tick();
+    }
+    assert_eq!((world.authorities, world.made_authorities), (None, 1), "nothing is made over a cluster that lives");
+    let (_, message) = status_of(&world.plan(), "CertificatesReady");
+    assert!(world.plan().steps.is_empty(), "{message}");
+    world.readable = true;
+    converge(&mut world);
+    assert_silent(&mut world);
+    assert_eq!((world.authorities, world.made_authorities, world.kept_authorities), (Some(1), 1, 1));
+    assert_eq!(world.objects, before, "the same keys restart nothing");
+}
+
+#[test]
+fn authorities_that_are_in_no_state_table_are_lost() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let mut observed = world.observe();
+    observed.secrets.authorities = Fact::Absent;
+    observed.stored_authorities = Fact::Absent;
+    let plan = plan::tenant(&observed);
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    assert_eq!(status_of(&plan, "Stalled").0, "True");
+}
+
+#[test]
+fn rotated_authorities_are_followed_in_a_secret_of_their_own_and_pods_wait_for_a_window() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let before = world.objects.clone();
+    world.stored = Some(2);
+    let generation = |world: &World| world.tenant.status.as_ref().and_then(|status| status.authority_generation);
+    assert_eq!(generation(&world), None);
+    converge(&mut world);
+    assert_silent(&mut world);
+    assert_eq!((world.authorities, world.made_authorities, generation(&world)), (Some(2), 1, Some(2)));
+    assert_eq!(world.objects, before);
+    assert_eq!(world.condition("UpdateDue"), Some(("True".into(), "TemplateChanged".into())));
 }
 
 #[test]
@@ -279,6 +317,22 @@ fn an_answer_that_did_not_come_turns_no_condition_before_five_minutes() {
     let late = plan::tenant(&without_the_cloud(&world, TimeDelta::minutes(5)));
     assert_eq!((status_of(&late, "StorageReady").0, status_of(&late, "Ready").0), ("False".into(), "False".into()));
     assert_eq!(status_of(&late, "Available").0, "True");
+}
+
+/// A step of Proxy failed under an earlier spec; what is wrong now is the bucket.
+#[test]
+fn the_summary_tells_no_failure_that_the_open_stage_does_not_wait_for() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    world.bucket().policy = None;
+    let failure = |message: &str| Failure { since: world.now, kind: FailureKind::Defect, message: message.into() };
+    let mut observed = world.observe();
+    observed.failures = BTreeMap::from([((StageName::Proxy, Source::Step), failure("an old toleration"))]);
+    observed.failures.insert((StageName::Identity, Source::Step), failure("an old domain"));
+    let (status, message) = status_of(&plan::tenant(&observed), "Ready");
+    assert!(status == "False" && !message.contains("an old"), "{message}");
+    observed.failures.insert((StageName::Cloud, Source::Step), failure("no bucket"));
+    assert!(status_of(&plan::tenant(&observed), "Ready").1.contains("no bucket"));
 }
 
 #[test]

@@ -194,6 +194,16 @@ impl Cloud for Aws {
         iam::read(self, name).await
     }
 
+    async fn authority(
+        &self,
+        region: &str,
+        table: &str,
+        kind: &str,
+        domain: &str,
+    ) -> Result<Option<Vec<u8>>, CloudError> {
+        dynamodb::authority(self, region, table, kind, domain).await
+    }
+
     async fn backups(&self, region: &str, table: &str) -> Result<Vec<BackupFacts>, CloudError> {
         backup::list(self, region, table).await
     }

@@ -105,6 +105,32 @@ pub(super) async fn create(aws: &Aws, region: &str, table: &NewTable) -> Result<
     }
 }
 
+/// Reads an authority out of the state table (lib/backend/dynamo, lib/services/local: `/authorities/<type>/<cluster>`).
+pub(super) async fn authority(
+    aws: &Aws,
+    region: &str,
+    table: &str,
+    kind: &str,
+    domain: &str,
+) -> Result<Option<Vec<u8>>, CloudError> {
+    const ACTION: &str = "dynamodb:GetItem";
+    let text = |text: String| sdk::AttributeValue::S(text);
+    let call = aws
+        .dynamodb(region)
+        .get_item()
+        .table_name(table)
+        .key("HashKey", text("teleport".to_owned()))
+        .key("FullPath", text(format!("teleport/authorities/{kind}/{domain}")))
+        .consistent_read(true)
+        .send();
+    let answer = aws.call(ACTION, &format!("table {table}"), call).await?;
+    let Some(item) = answer.item else { return Ok(None) };
+    let value = item.get("Value").and_then(|value| value.as_b().ok());
+    let field = "Value";
+    let value = value.ok_or(CloudError::Incomplete { action: ACTION, resource: format!("table {table}"), field })?;
+    Ok(Some(value.as_ref().to_vec()))
+}
+
 /// Turns the stream on.
 pub(super) async fn enable_stream(aws: &Aws, region: &str, table: &str, view: &str) -> Result<(), CloudError> {
     let client = aws.dynamodb(region);

@@ -198,6 +198,16 @@ impl Cloud for Memory {
         Ok(self.state().tables.get(&(region.to_owned(), name.to_owned())).cloned())
     }
 
+    async fn authority(
+        &self,
+        _region: &str,
+        _table: &str,
+        _kind: &str,
+        _domain: &str,
+    ) -> Result<Option<Vec<u8>>, CloudError> {
+        Ok(None)
+    }
+
     async fn bucket(&self, _region: &str, name: &str) -> Result<Option<BucketFacts>, CloudError> {
         let state = self.state();
         if state.foreign.contains(name) {

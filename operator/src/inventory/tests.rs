@@ -21,7 +21,13 @@ fn target(name: &str) -> AuthTarget {
     AuthTarget {
         address: SocketAddr::from(([127, 0, 0, 1], 9)),
         domain: name.into(),
-        host: Authority { certificate: String::new(), key: nothing(), ssh_public: String::new(), ssh_key: nothing() },
+        host: Authority {
+            certificate: String::new(),
+            key: nothing(),
+            ssh_public: String::new(),
+            ssh_key: nothing(),
+            trusted: String::new(),
+        },
     }
 }
 

@@ -24,13 +24,13 @@ pub fn authorities(domain: &str, now: DateTime<Utc>) -> Result<Authorities, PkiE
 fn authority(domain: &str, now: DateTime<Utc>) -> Result<Authority, PkiError> {
     let (certificate, key) = self_signed(domain, domain, BasicConstraints::Unconstrained, now)?;
     let ssh = ssh::generate()?;
-    Ok(Authority { certificate, key, ssh_public: ssh.public, ssh_key: ssh.key })
+    Ok(Authority { certificate, key, ssh_public: ssh.public, ssh_key: ssh.key, trusted: String::new() })
 }
 
 /// Path length 0: what it issues can issue nothing.
 fn web_issuer(domain: &str, now: DateTime<Utc>) -> Result<WebIssuer, PkiError> {
     let (certificate, key) = self_signed(&format!("{domain} web"), domain, BasicConstraints::Constrained(0), now)?;
-    Ok(WebIssuer { certificate, key })
+    Ok(WebIssuer { certificate, key, trusted: String::new() })
 }
 
 fn self_signed(

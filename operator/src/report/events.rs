@@ -7,6 +7,7 @@ use crds::tenant_status::TenantStatus;
 use crds::update_status::{HopKind, HopResult, Update};
 use crds::{ConditionType, Reason, Tenant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 use plan::availability;
 use plan::clock::from_jiff;
@@ -14,12 +15,24 @@ use plan::names;
 
 use crate::context::Context;
 
+/// Bytes of a note that are told; Kubernetes takes up to 1,024.
+const NOTE: usize = 1000;
+
 /// One event per change. `budget` is how long the fleet policy lets a tenant be down in a month.
 pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budget: Option<TimeDelta>) -> Vec<Event> {
     let mut events = conditions(before, after);
     if let (None, Some(ports)) = (&before.ports, &after.ports) {
         let note = format!("ports {} to {} of pool {}", ports.ssh, ports.postgres, ports.pool);
         events.push(event(EventType::Normal, "PortsAllocated", &note));
+    }
+    if before.authority_generation != after.authority_generation
+        && let Some(generation) = after.authority_generation
+    {
+        let note = format!(
+            "Teleport has other certificate authorities than before, or trusts others: they are kept in Secret {}-ca-{generation}",
+            tenant.name_any()
+        );
+        events.push(event(EventType::Warning, "AuthoritiesChanged", &note));
     }
     if let (None, Some(update)) = (&before.update, &after.update) {
         let mut note = format!("{:?} from {} to {} begins", update.kind, update.from, update.to);
@@ -185,11 +198,12 @@ fn conditions(before: &TenantStatus, after: &TenantStatus) -> Vec<Event> {
 
 /// An event about what the operator saw or did.
 pub fn event(type_: EventType, reason: &str, note: &str) -> Event {
-    let note: String = note.chars().take(1000).collect();
+    // Kubernetes counts bytes, and refuses an event with a longer note.
+    let note = &note[..note.floor_char_boundary(NOTE)];
     // Within some minutes kube counts events of one reason and action as one, and tells the first note only: what another
     // update skipped would be lost.
     let action = format!("Reconcile-{}", &names::digest(note.as_bytes())[..8]);
-    Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None }
+    Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action, secondary: None }
 }
 
 #[cfg(test)]
@@ -267,6 +281,13 @@ mod tests {
         let told = |note| event(EventType::Normal, "UpdateStarted", note).action;
         assert_eq!(told("to 18.1.1"), told("to 18.1.1"));
         assert_ne!(told("to 18.1.1"), told("to 18.1.2"));
+    }
+
+    #[test]
+    fn a_note_is_cut_where_kubernetes_would_refuse_it_and_not_within_a_character() {
+        let note = event(EventType::Normal, "UpdateStarted", &format!("a{}", "\u{1f600}".repeat(300))).note;
+        let note = note.expect("a note");
+        assert_eq!((note.len(), note.chars().last()), (997, Some('\u{1f600}')));
     }
 
     #[test]

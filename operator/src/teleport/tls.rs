@@ -66,7 +66,7 @@ impl Identities {
         host: &Authority,
         now: DateTime<Utc>,
     ) -> Result<Arc<ClientConfig>, TeleportError> {
-        let key = Key { domain: domain.to_owned(), authority: Sha256::digest(&host.certificate).into() };
+        let key = Key { domain: domain.to_owned(), authority: Sha256::digest(host.trusts()).into() };
         if let Some(kept) = self.lock().get(&key).filter(|kept| now < kept.until) {
             return Ok(Arc::clone(&kept.config));
         }
@@ -89,7 +89,7 @@ fn auth_config(domain: &str, host: &Authority, identity: &pki::Identity) -> Resu
     let keys = keys_error(domain);
     let chain = certificates(&identity.certificate_pem).map_err(&keys)?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.0.as_bytes()).map_err(|source| keys(Box::new(source)))?;
-    let mut config = trusting(&host.certificate)
+    let mut config = trusting(&host.trusts())
         .map_err(&keys)?
         .with_client_auth_cert(chain, key)
         .map_err(|source| keys(Box::new(source)))?;

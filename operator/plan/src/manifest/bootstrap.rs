@@ -28,7 +28,8 @@ pub fn apply_on_startup(token: &Sensitive) -> String {
 
 /// One `cert_authority` resource: key material is the base64 of its text form.
 fn authority_resource(domain: &str, kind: &str, authority: &Authority) -> Value {
-    let Authority { certificate, key, ssh_public, ssh_key } = authority;
+    // Auth reads the file when it has no authorities yet, of which none is being rotated then.
+    let Authority { certificate, key, ssh_public, ssh_key, trusted: _ } = authority;
     let encoded = |text: &str| STANDARD.encode(text);
     json!({
         "kind": "cert_authority",

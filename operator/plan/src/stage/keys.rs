@@ -1,5 +1,5 @@
-//! Third stage: certificate authorities, web certificate, licence. Authorities are made once; losing them
-//! after the first start is a loss that making new ones would only hide.
+//! Third stage: certificate authorities, web certificate, licence. Authorities are made once. From the first start on those in
+//! Teleport's state table count: a lost Secret is made from them again, and what is rotated there is followed here.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::certificates::Issuer;
@@ -12,7 +12,7 @@ use crate::acme::course::{self, Progress};
 use crate::acme::names;
 use crate::clock::rfc3339;
 use crate::fact::Fact;
-use crate::keys::{Authorities, CertificateFacts};
+use crate::keys::{Authorities, CertificateFacts, generation};
 use crate::observed::{AuthoritySecret, IssuedBy, LicenseSecret, WebSecret};
 use crate::step::Step;
 
@@ -36,13 +36,15 @@ pub struct Outcome {
     pub license: Option<String>,
     /// What users see is not of the issuer that the spec asks for yet.
     pub replaced: Stage,
+    /// The generation of the authorities' Secret that a step of this stage makes.
+    pub generation: Option<i64>,
 }
 
 /// Plans the stage. `issuance`: how far a web certificate from an ACME server is.
 pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     let mut stage = Stage::default();
     let mut certificates = Vec::new();
-    let authorities = authorities(scope, &mut stage);
+    let (authorities, generation) = authorities(scope, &mut stage);
     if let Some(found) = &authorities {
         certificates.push(status("host-ca", &found.host, "self"));
         certificates.push(status("user-ca", &found.user, "self"));
@@ -68,7 +70,7 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
                         progress.message
                     ),
                 ),
-                None => (Reason::AsSpecified, "authorities and web certificate are there".to_owned()),
+                None => (Reason::AsSpecified, there(authorities.as_ref()).to_owned()),
             };
             stage.verdict(ConditionType::CertificatesReady, Answer::True, reason, message);
         }
@@ -88,21 +90,52 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
         }
     }
     let license = license(scope, &mut stage, &mut certificates);
-    Outcome { stage, authorities: authorities.map(|found| found.authorities), certificates, license, replaced }
+    Outcome {
+        stage,
+        authorities: authorities.map(|found| found.authorities),
+        certificates,
+        license,
+        replaced,
+        generation,
+    }
 }
 
-fn authorities(scope: &Scope<'_>, stage: &mut Stage) -> Option<AuthoritySecret> {
-    let secret = scope.tenant.authorities();
-    match &scope.observed.secrets.authorities {
-        Fact::Known(Ok(found)) => return Some(found.clone()),
-        Fact::Known(Err(fault)) => stage.stalls(Reason::AuthorityLost, format!("Secret {secret}: {fault}. Restore it from a backup: a cluster cannot change its authorities like this"), RETRY),
-        Fact::Unknown => stage.unread.push(format!("Secret {secret} could not be read")),
-        Fact::Absent if ever_started(scope) => stage.stalls(Reason::AuthorityLost, format!("Secret {secret} is gone, and Auth was started with its keys. Restore it from a backup: new authorities would lock every user and agent out"), RETRY),
-        Fact::Absent => {
-            stage.steps.push(Step::CreateAuthorities { domain: scope.wanted.domain.clone() });
+fn there(authorities: Option<&AuthoritySecret>) -> &'static str {
+    match authorities {
+        Some(found) if found.authorities.is_rotated() => {
+            "authorities and web certificate are there; an authority is being rotated in Teleport: the one before and the one after it are trusted"
         }
+        Some(_) | None => "authorities and web certificate are there",
     }
-    None
+}
+
+/// The authorities as far as they are in their Secret; and the generation that a step makes.
+fn authorities(scope: &Scope<'_>, stage: &mut Stage) -> (Option<AuthoritySecret>, Option<i64>) {
+    let current = generation(scope.observed.tenant.status.as_ref());
+    let secret = scope.tenant.authorities(current);
+    let domain = || scope.wanted.domain.clone();
+    match (&scope.observed.secrets.authorities, &scope.observed.stored_authorities) {
+        (Fact::Known(Ok(found)), Fact::Known(stored)) if found.authorities.differ(stored) => {
+            let web = Some(Box::new(found.authorities.web.clone()));
+            let (generation, stored) = (current + 1, Box::new(stored.clone()));
+            stage.steps.push(Step::KeepAuthorities { domain: domain(), generation, stored, web });
+            return (Some(found.clone()), Some(generation));
+        }
+        (Fact::Known(Ok(found)), _) => return (Some(found.clone()), None),
+        (Fact::Known(Err(fault)), _) => stage.stalls(Reason::AuthorityLost, format!("Secret {secret}: {fault}. Delete it, and it is made again from Teleport's state table; or restore it from a backup"), RETRY),
+        (Fact::Unknown, _) => stage.unread.push(format!("Secret {secret} could not be read")),
+        (Fact::Absent, Fact::Known(stored)) if ever_started(scope) => {
+            let stored = Box::new(stored.clone());
+            stage.steps.push(Step::KeepAuthorities { domain: domain(), generation: current, stored, web: None });
+        }
+        (Fact::Absent, Fact::Unknown) if ever_started(scope) => {
+            stage.unread.push(format!("Secret {secret} is gone, and Teleport's state table, from which it is made again, could not be read"));
+            stage.wakes_in(RETRY);
+        }
+        (Fact::Absent, Fact::Absent) if ever_started(scope) => stage.stalls(Reason::AuthorityLost, format!("Secret {secret} is gone, Auth was started with its keys, and Teleport's state table does not hold them. Restore it from a backup: new authorities would lock every user and agent out"), RETRY),
+        (Fact::Absent, _) => stage.steps.push(Step::CreateAuthorities { domain: domain() }),
+    }
+    (None, None)
 }
 
 /// Whether an Auth process may have stored authorities already.

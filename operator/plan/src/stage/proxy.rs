@@ -46,7 +46,9 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
         return;
     }
     if scope.wanted.exposure == Exposure::LoadBalancer && endpoints(scope).addresses.is_empty() {
-        stage.waits(format!("the load balancer to give {} an address", proxy.service.reference));
+        let named = scope.wanted.balancer.class.as_ref();
+        let named = named.map(|class| format!(" of spec.network.loadBalancerClass {class}")).unwrap_or_default();
+        stage.waits(format!("the load balancer{named} to give {} an address", proxy.service.reference));
     }
     match &scope.observed.teleport.web {
         Fact::Known(ping)

@@ -58,6 +58,11 @@ pub struct World {
     pub objects: Objects,
     pub authorities: Option<u32>,
     pub made_authorities: u32,
+    /// Those in the state table, by number; none = Auth has never been initialised. An authority beside it is rotated.
+    pub stored: Option<u32>,
+    /// Whether the state table can be read.
+    pub readable: bool,
+    pub kept_authorities: u32,
     pub web: Option<CertificateFacts>,
     pub license: bool,
     /// The ACME server.
@@ -119,6 +124,9 @@ impl World {
             objects: BTreeMap::new(),
             authorities: None,
             made_authorities: 0,
+            stored: None,
+            readable: true,
+            kept_authorities: 0,
             web: None,
             license: false,
             acme: acme::Server::default(),

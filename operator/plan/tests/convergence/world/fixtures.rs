@@ -54,12 +54,17 @@ pub fn authorities(number: u32) -> AuthoritySecret {
         key: Sensitive(format!("{name} key {number}\n")),
         ssh_public: format!("ssh-ed25519 {name}{number}\n"),
         ssh_key: Sensitive(format!("{name} ssh key {number}\n")),
+        trusted: String::new(),
     };
     AuthoritySecret {
         authorities: Authorities {
             host: authority("host"),
             user: authority("user"),
-            web: WebIssuer { certificate: "web certificate\n".into(), key: Sensitive("web key\n".into()) },
+            web: WebIssuer {
+                certificate: "web certificate\n".into(),
+                key: Sensitive("web key\n".into()),
+                trusted: String::new(),
+            },
         },
         host: certificate(made),
         user: certificate(made),

@@ -8,6 +8,7 @@ use crds::Tenant;
 use plan::agents::{Memory, Stored};
 use plan::cloud::CloudFacts;
 use plan::feed::standing::Standing;
+use plan::keys::StoredAuthorities;
 use plan::manifest::kept::Kept;
 use plan::names::Component;
 use plan::object::{Kind, Ref};
@@ -59,6 +60,7 @@ impl World {
                 web: Fact::answered(self.web.clone().map(|certificate| Ok(self.web_secret(certificate)))),
                 license: Fact::answered(self.license.then(|| Ok(LicenseSecret { digest: "0123456789abcdef".into() }))),
             },
+            stored_authorities: self.stored_authorities(),
             teleport: Processes {
                 auth: self.auth(),
                 web: self.web(),
@@ -79,6 +81,17 @@ impl World {
             },
             failures: BTreeMap::new(),
         }
+    }
+
+    /// What Auth has put into its state table, where that can be read: what it was started with, or what was rotated there.
+    fn stored_authorities(&self) -> Fact<StoredAuthorities> {
+        let started = self.tenant.status.as_ref().is_some_and(|status| status.auth_high_water.is_some());
+        if !started || !self.readable {
+            return Fact::Unknown;
+        }
+        let plan::keys::Authorities { host, user, web: _ } =
+            authorities(self.stored.unwrap_or(self.made_authorities)).authorities;
+        Fact::Known(StoredAuthorities { host, user })
     }
 
     /// The objects that are always looked at, out of these.
