@@ -191,9 +191,7 @@ impl TestBed {
                     "dns": {"route53": [{"zone": ZONE}], "resolvers": [acme.name_server()]},
                 },
                 "portPools": [{"name": "default", "start": 11100, "end": 31099}],
-                "network": {"blockedRanges": ["10.0.0.0/8"], "serviceAnnotations": [
-                    "example.com/zone", "service.beta.kubernetes.io/aws-load-balancer-scheme",
-                ]},
+                "network": {"blockedRanges": ["10.0.0.0/8"], "serviceAnnotations": annotations()},
             }},
         });
         merge(&mut merged, values);
@@ -247,6 +245,13 @@ impl TestBed {
         network.stop().await;
         control_plane.stop().await;
     }
+}
+
+/// Those that tenants may give to their Services: one that a cloud knows, and some that nobody does.
+fn annotations() -> Vec<String> {
+    let numbered = (1..16).map(|number| format!("example.com/zone-{number}"));
+    let known = ["example.com/zone", "service.beta.kubernetes.io/aws-load-balancer-scheme"].map(str::to_owned);
+    known.into_iter().chain(numbered).collect()
 }
 
 /// A chart of the working tree.

@@ -8,9 +8,11 @@ mod tenant {
     pub mod acme;
     pub mod agents;
     pub mod allowed;
+    pub mod authorities;
     pub mod clock;
     pub mod cloud;
     pub mod cluster;
+    pub mod covered;
     pub mod crash;
     pub mod documented;
     pub mod domains;
@@ -18,8 +20,11 @@ mod tenant {
     pub mod drift;
     pub mod editions;
     pub mod edits;
+    pub mod effects;
+    pub mod fields;
     pub mod fleet;
     pub mod history;
+    pub mod hostile;
     pub mod isolation;
     pub mod keyed;
     pub mod manifest;
@@ -39,8 +44,9 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    accounts, acme, agents, allowed, clock, crash, domains, drains, drift, editions, edits, fleet, isolation, keyed,
-    needed, placement, probes, published, reachable, ready, remedies, removal, runner, silence, taken,
+    accounts, acme, agents, allowed, authorities, clock, covered, crash, domains, drains, drift, editions, edits,
+    effects, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable, ready, remedies,
+    removal, runner, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,9 +115,20 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed))])
         .await;
     runner
+        .together(vec![scenario(
+            "hostile values are refused or meant",
+            &["hostile"],
+            hostile::values_are_refused_or_meant(bed),
+        )])
+        .await;
+    runner.together(vec![scenario("authorities are kept", &["authorities"], authorities::are_kept(bed))]).await;
+    runner.together(vec![scenario("fields have their effects", &["fielded"], effects::of_fields(bed))]).await;
+    runner
         .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
         .await;
     runner.together(vec![scenario("the operator is killed", &["crash"], crash::while_tenants_are_made(bed))]).await;
     // Of all the others: alone it finds nothing used. What recovery points need is used by updates.
     runner.together(vec![scenario("each right is used", &[], needed::rights(bed))]).await;
+    let every_field = covered::every_field(bed, covered::Suite::Tenants);
+    runner.together(vec![scenario("each field is seen", &[], every_field)]).await;
 }

@@ -10,6 +10,11 @@ mod cloud;
 #[path = "tenant/cluster.rs"]
 #[expect(dead_code)]
 mod cluster;
+#[path = "tenant/covered.rs"]
+mod covered;
+#[path = "tenant/fields.rs"]
+#[expect(dead_code)]
+mod fields;
 #[path = "tenant/manifest.rs"]
 #[expect(dead_code)]
 mod manifest;
@@ -21,6 +26,7 @@ mod runner;
 mod updates {
     pub mod crash;
     pub mod crowd;
+    pub mod forgetting;
     pub mod gate;
     pub mod halts;
     pub mod majors;
@@ -40,8 +46,8 @@ mod updates {
 use runner::{Runner, scenario};
 use serde_json::Value;
 use updates::{
-    crash, crowd, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention, setting,
-    template, verify, windows,
+    crash, crowd, forgetting, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention,
+    setting, template, verify, windows,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,9 +93,15 @@ async fn scenarios(runner: &mut Runner<'_>) {
     runner.together(vec![scenario("killed at each write of a minor", &["minor"], crash::minor(bed))]).await;
     runner.together(vec![scenario("killed at each write of a major", &["slain"], crash::major(bed))]).await;
     begin(runner, &setting::feed()).await;
+    runner
+        .together(vec![scenario("agents that left are forgotten", &["forgetting"], forgetting::of_agents(bed))])
+        .await;
+    begin(runner, &setting::feed()).await;
     // Last, since its tenants stay.
     let crowd = scenario("a window opens for a crowd", &[], crowd::shares_a_window(bed));
     runner.together(vec![crowd.within(crowd::LIMIT)]).await;
+    let every_field = covered::every_field(bed, covered::Suite::Updates);
+    runner.together(vec![scenario("each field is seen", &[], every_field)]).await;
 }
 
 /// Whatever became of the last scenarios, the next ones find the time as it is and this policy.

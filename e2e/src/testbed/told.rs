@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Utc;
 use serde_json::Value;
+use teleport_standin::rotation::{self, Step};
 use teleport_standin::told::{Told, with_mode};
 
 use super::TestBed;
@@ -40,6 +41,22 @@ impl TestBed {
         let edited = with_mode(&value(&item)?, mode).context("the autoupdate_config cannot be read")?;
         item.insert("Value".into(), AttributeValue::B(Blob::new(edited)));
         let revision = format!("by-hand-{}", Utc::now().timestamp_micros());
+        item.insert("Revision".into(), AttributeValue::S(revision));
+        self.cloud().put_item(&table, item).await
+    }
+
+    /// One more step of a rotation of an authority, `host` or `user`.
+    ///
+    /// # Errors
+    /// When there is no such authority.
+    pub async fn rotate(&self, namespace: &str, name: &str, kind: &str, step: Step) -> anyhow::Result<()> {
+        let table = self.state_table(namespace, name).await?;
+        let domain = self.tenants(namespace).get(name).await?.spec.domain;
+        let found = self.cloud().item(&table, &rotation::path(kind, &domain)).await?;
+        let mut item = found.context("there is no such authority")?;
+        let rotated = rotation::after(&value(&item)?, step).context("the authority cannot be read")?;
+        item.insert("Value".into(), AttributeValue::B(Blob::new(rotated)));
+        let revision = format!("rotated-{}", Utc::now().timestamp_micros());
         item.insert("Revision".into(), AttributeValue::S(revision));
         self.cloud().put_item(&table, item).await
     }

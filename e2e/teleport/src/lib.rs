@@ -14,6 +14,7 @@ mod pki;
 mod process;
 mod proxy;
 mod release;
+pub mod rotation;
 mod rule;
 mod state;
 pub mod told;

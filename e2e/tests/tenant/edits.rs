@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::agents::columns;
 use super::cluster::{self, component};
+use super::covered::seen;
 use super::history::History;
 use super::manifest::{apply_ready, condition, edit, id, tenant, with};
 
@@ -95,6 +96,7 @@ pub async fn replicas_follow(bed: &TestBed) -> anyhow::Result<()> {
             status == "True" && message.starts_with(&format!("{count} of {count} ")),
             "{available}={status}: {message}"
         );
+        seen("Tenant", &format!("spec.{part}.replicas"), count);
     }
     Ok(())
 }

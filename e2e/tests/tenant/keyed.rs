@@ -13,6 +13,7 @@ use plan::cloud::CloudNames;
 use serde_json::{Value, json};
 
 use super::cloud;
+use super::covered::seen;
 use super::manifest::{apply, apply_ready, id, tenant, with};
 
 const NAME: &str = "keyed";
@@ -27,8 +28,10 @@ pub async fn by_the_customer(bed: &TestBed) -> anyhow::Result<()> {
     let tenant_id = id(&found)?;
     let read = cloud::tenant(bed, &tenant_id).await?;
     is_under(&read, Some(&first))?;
+    seen("Tenant", "spec.storage.kmsKeyArn", read["state table"]["SSEDescription.KMSMasterKeyArn"].clone());
     let days = |part: &str| read["bucket"][format!("Lifecycle[recordings].{part}")].clone();
     ensure!(days("Expiration.Days") == "30", "recordings expire: {read:#}");
+    seen("Tenant", "spec.storage.sessionRetentionDays", 30);
     ensure!(days("NoncurrentVersionExpiration.NoncurrentDays") == "30", "their versions expire: {read:#}");
     ensure!(read["bucket"]["Lifecycle[delete-markers].Expiration.ExpiredObjectDeleteMarker"] == "true", "{read:#}");
     may_use(&read, &[&first])?;

@@ -12,6 +12,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::cluster::component;
+use super::covered::seen;
 use super::manifest::{apply, apply_ready, condition, edit, id, tenant, with};
 use super::{edits, fleet};
 
@@ -56,8 +57,10 @@ pub async fn of_pods(bed: &TestBed) -> anyhow::Result<()> {
     let tenant_id = id(&apply_ready(bed, &wanted).await?)?;
     let [auth] = pods(bed, &component(&tenant_id, "auth")).await?.try_into().ok().context("one Auth pod")?;
     let [proxy] = pods(bed, &component(&tenant_id, "proxy")).await?.try_into().ok().context("one Proxy pod")?;
-    is_placed(&auth, &json!({"cpu": "250m", "memory": "768Mi"}), "1536Mi", "1382MiB")?;
-    is_placed(&proxy, &json!({"cpu": "500m", "memory": "1Gi"}), "1Gi", "921MiB")?;
+    let mut asked = pod(json!({}));
+    asked.as_object_mut().context("a map")?.retain(|field, _| !["labels", "annotations"].contains(&field.as_str()));
+    is_placed(&auth, &asked, &json!({"cpu": "250m", "memory": "768Mi"}), "1536Mi", "1382MiB")?;
+    is_placed(&proxy, &asked, &json!({"cpu": "500m", "memory": "1Gi"}), "1Gi", "921MiB")?;
 
     // Only the pods that are meant are made anew.
     edit(bed, NAMESPACE, "placed", json!({"proxy": {"pod": {"labels": {"team": "two"}}}})).await?;
@@ -90,7 +93,7 @@ async fn surroundings(bed: &TestBed) -> anyhow::Result<()> {
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()).await.map(drop)
 }
 
-fn is_placed(pod: &Pod, requests: &Value, limit: &str, garbage_collector: &str) -> anyhow::Result<()> {
+fn is_placed(pod: &Pod, asked: &Value, requests: &Value, limit: &str, garbage_collector: &str) -> anyhow::Result<()> {
     let name = pod.name_any();
     let pod = serde_json::to_value(pod).context("a pod serializes")?;
     let (spec, container) = (&pod["spec"], &pod["spec"]["containers"][0]);
@@ -99,6 +102,25 @@ fn is_placed(pod: &Pod, requests: &Value, limit: &str, garbage_collector: &str) 
     ensure!(spec["imagePullSecrets"] == json!([{"name": "registry"}]), "{name}: {}", spec["imagePullSecrets"]);
     let metadata = &pod["metadata"];
     ensure!(metadata["annotations"]["example.com/scrape"] == "true", "{name} has {}", metadata["annotations"]);
+    let part = if name.contains("-auth-") { "auth" } else { "proxy" };
+    for (field, found) in [
+        ("nodeSelector", json!({"pool": spec["nodeName"]})),
+        ("priorityClassName", spec["priorityClassName"].clone()),
+        ("runtimeClassName", spec["runtimeClassName"].clone()),
+        ("imagePullSecrets[].name", spec["imagePullSecrets"][0]["name"].clone()),
+        ("annotations", json!({"example.com/scrape": metadata["annotations"]["example.com/scrape"]})),
+        ("labels", json!({"team": metadata["labels"]["team"]})),
+    ] {
+        seen("Tenant", &format!("spec.{part}.pod.{field}"), found);
+    }
+    // As it was asked for, so that the API server's own defaults do not stand between.
+    for (field, asked) in asked.as_object().into_iter().flatten() {
+        let within = &spec[field.as_str()];
+        ensure!(contains(within, asked), "{name} has {field} {within}, and was to have {asked}");
+        if ["affinity", "tolerations", "topologySpreadConstraints"].contains(&field.as_str()) {
+            seen("Tenant", &format!("spec.{part}.pod.{field}"), asked.clone());
+        }
+    }
     let resources = &container["resources"];
     ensure!(resources["requests"] == *requests, "{name} requests {}", resources["requests"]);
     ensure!(resources["limits"] == json!({"memory": limit}), "{name} is limited to {}", resources["limits"]);
@@ -106,6 +128,20 @@ fn is_placed(pod: &Pod, requests: &Value, limit: &str, garbage_collector: &str) 
     let told = variables.iter().find(|variable| variable["name"] == "GOMEMLIMIT").map(|variable| &variable["value"]);
     ensure!(told == Some(&json!(garbage_collector)), "{name} has GOMEMLIMIT {told:?}");
     Ok(())
+}
+
+/// Whether everything that was asked for is there; of lists in any place, and what is empty may be left out.
+fn contains(found: &Value, asked: &Value) -> bool {
+    match (found, asked) {
+        (_, Value::String(text)) if text.is_empty() => found.is_null() || found == asked,
+        (Value::Object(found), Value::Object(asked)) => {
+            asked.iter().all(|(key, asked)| contains(found.get(key).unwrap_or(&Value::Null), asked))
+        }
+        (Value::Array(found), Value::Array(asked)) => {
+            asked.iter().all(|asked| found.iter().any(|found| contains(found, asked)))
+        }
+        _ => found == asked,
+    }
 }
 
 /// What the schema lets through and a Deployment does not: the object says so, what runs runs on, and a mended spec ends it.

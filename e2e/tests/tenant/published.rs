@@ -6,6 +6,7 @@ use e2e::testbed::TestBed;
 use serde_json::{Value, json};
 
 use super::cluster::{self, component};
+use super::covered::seen;
 use super::edits::settled;
 use super::manifest::{apply_ready, edit, id, tenant, with};
 
@@ -27,6 +28,15 @@ pub async fn as_the_spec_says(bed: &TestBed) -> anyhow::Result<()> {
     ensure!(spec["ipFamilyPolicy"] == "SingleStack", "{spec}");
     ensure!(annotations[SCHEME] == "internal", "{annotations}");
     ensure!(annotations[HOSTNAMES] == "published.example.com,*.published.example.com", "{annotations}");
+
+    for (field, found) in [
+        ("loadBalancerClass", &spec["loadBalancerClass"]),
+        ("ipFamilyPolicy", &spec["ipFamilyPolicy"]),
+        ("sourceRanges[]", &spec["loadBalancerSourceRanges"][0]),
+    ] {
+        seen("Tenant", &format!("spec.network.{field}"), found.clone());
+    }
+    seen("Tenant", "spec.network.annotations", json!({SCHEME: annotations[SCHEME]}));
 
     let tenant_id = id(&found)?;
     let auth = async || cluster::names(bed, NAME, "pods", &component(&tenant_id, "auth")).await;
@@ -59,6 +69,7 @@ pub async fn as_the_spec_says(bed: &TestBed) -> anyhow::Result<()> {
             config["data"]["teleport.yaml"].as_str().is_some_and(|text| text.contains(written)),
             "{mode}: {config:#}"
         );
+        seen("Tenant", "spec.sessionRecording", mode);
     }
     ensure!(auth().await? != before, "Auth was not restarted for another mode of recording");
     Ok(())

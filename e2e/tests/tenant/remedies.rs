@@ -8,6 +8,7 @@ use e2e::testbed::{TestBed, namespace, wait_until};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
+use super::covered::seen;
 use super::editions;
 use super::manifest::{apply, edit, tenant};
 
@@ -86,6 +87,9 @@ async fn mend(bed: &TestBed, breakage: Breakage, license: &str) -> anyhow::Resul
         if missing.is_empty() { Ok(Some(described)) } else { bail!("{missing:?} are missing in\n{described}") }
     })
     .await?;
+    if tells == ["Paused", "spec.paused"] {
+        seen("Tenant", "spec.paused", true);
+    }
     match remedy {
         Remedy::Edit(spec) => edit(bed, name, name, spec).await?,
         Remedy::Anew(spec) => {

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use e2e::testbed::{NAMESPACE, TestBed, wait_until};
 use serde_json::json;
 
+use super::covered::seen;
 use super::manifest::{apply_ready, id, tenant, with};
 use super::{cloud, cluster};
 
@@ -26,6 +27,7 @@ pub async fn gives_up_the_address_alone(bed: &TestBed) -> anyhow::Result<()> {
     let Err(refusal) = bed.kubectl(["-n", NAME, "delete", "tenant", NAME, "--timeout=30s"]).await else {
         bail!("a protected tenant was deleted");
     };
+    seen("Tenant", "spec.deletionProtection", true);
     let remedy = "kubectl -n removal patch tenant removal --type=merge -p ";
     let refusal = refusal.to_string();
     let patch = refusal.split_once(remedy).with_context(|| format!("the remedy is missing: {refusal}"))?.1;

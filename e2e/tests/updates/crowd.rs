@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use crds::MaintenanceWindow;
 use e2e::bench::crowd::Crowd;
 use e2e::bench::measure::{Spent, total};
@@ -13,6 +13,7 @@ use futures::StreamExt;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 
+use super::super::covered::seen;
 use super::setting::SHOWS;
 
 /// How long it may take on two busy cores.
@@ -52,6 +53,9 @@ pub async fn shares_a_window(bed: &TestBed) -> anyhow::Result<()> {
     let written = bed.writes_since(since)?.into_iter().filter(|write| write.resource == "maintenancewindows/status");
     let written = written.filter(|write| write.namespace == crowd.namespace).count();
     ensure!(written <= 2 * TENANTS, "the status of the window was written {written} times");
+    let capacity = windows.get("default").await?.status.and_then(|status| status.capacity).context("no capacity")?;
+    ensure!(capacity >= AT_ONCE as i64, "only {capacity} updates fit into a window in which {TENANTS} ended");
+    seen("MaintenanceWindow", "status.capacity", capacity);
     wait_until("the window to have counted the last", SHOWS, || async {
         let status = windows.get("default").await?.status;
         let counts = status.map(|status| (status.tenants, status.due, status.updating));

@@ -5,6 +5,7 @@ use chrono::{TimeDelta, Utc};
 use e2e::testbed::{TestBed, blockers, wait_until};
 use serde_json::{Value, json};
 
+use super::super::covered::seen;
 use super::super::manifest::edit;
 use super::setting::{HOP, SHOWS, always, feed, set_feed, with_window};
 
@@ -62,7 +63,13 @@ impl<V: Iterator<Item = &'static str>> Row<'_, V> {
             window => bed.apply(&window.to_string()).await?,
         };
         edit(bed, "gate", "gate", json!({"version": version})).await?;
-        bed.await_blockers("gate", "gate", &[reason], SHOWS).await?;
+        let held = bed.await_blockers("gate", "gate", &[reason], SHOWS).await?;
+        let why = &holds["spec"]["exclusions"][0]["reason"];
+        if let Some(text) = why.as_str() {
+            let message = held["next"]["blockers"][0]["message"].as_str().unwrap_or_default();
+            ensure!(message.contains(text), "{message}");
+            seen("MaintenanceWindow", "spec.exclusions[].reason", text);
+        }
         bed.apply(&opens.to_string()).await?;
         bed.await_version("gate", "gate", version, HOP).await.with_context(|| format!("after {reason}")).map(drop)
     }
@@ -108,6 +115,7 @@ pub async fn one_at_a_time(bed: &TestBed) -> anyhow::Result<()> {
     let (first, last) = if held == "second" { (one, other) } else { (other, one) };
     let (ended, began) = (first["finishedAt"].as_str(), last["startedAt"].as_str());
     ensure!(ended <= began, "the first ended at {ended:?}, the second began at {began:?}");
+    seen("MaintenanceWindow", "spec.maxConcurrentUpdates", 1);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::super::cluster::{component, names};
+use super::super::covered::says;
 use super::super::manifest::{condition, edit, id};
 use super::setting::{HOP, SHOWS, always, await_event, await_result, await_stage, make, pause, pinned, set_feed};
 
@@ -99,6 +100,11 @@ async fn goes_back(bed: &TestBed, since: DateTime<Utc>) -> anyhow::Result<()> {
         let status = await_result(bed, SPACE, name, "RolledBack").await?;
         let record = &status["history"][0];
         ensure!(status["version"] == "18.1.0" && record["to"] == "18.1.1" && record["kind"] == "Patch", "{status}");
+        says(
+            "Tenant",
+            &json!({"history": [record]}),
+            &json!({"history": [{"result": "RolledBack", "message": "~."}]}),
+        )?;
         bed.await_condition(SPACE, name, "Ready", "True", SHOWS).await?;
     }
     await_event(bed, SPACE, "UpdateRolledBack", &["from 18.1.0 to 18.1.1"]).await?;
@@ -115,6 +121,15 @@ async fn halts(bed: &TestBed) -> anyhow::Result<String> {
     let halted = |status: &Value| status["update"]["haltedAt"].is_string();
     let status = bed.await_status(SPACE, "stuck", "its hop to halt", SHOWS, halted).await?;
     let backup = status["update"]["recoveryPoint"].as_str().context("no recovery point")?.to_owned();
+    says(
+        "Tenant",
+        &status,
+        &json!({"update": {
+            "kind": "Major", "from": "17.5.2", "to": "18.1.0", "stage": "Auth", "startedAt": "~^20.*Z$", "stageSince": "~^20.*Z$",
+            "window": "halts/default", "skipped": ["Agents"], "recoveryPoint": backup, "downSecondsBefore": 0,
+            "deadline": "~^20.*Z$", "haltedAt": "~^20.*Z$",
+        }}),
+    )?;
     let stalled = bed.await_condition(SPACE, "stuck", "Stalled", "True", SHOWS).await?;
     let (_, reason, message) = condition(&stalled, "Stalled")?;
     ensure!(reason == "HopHalted", "{reason}: {message}");
@@ -133,6 +148,7 @@ async fn is_replaced(bed: &TestBed, backup: &str) -> anyhow::Result<()> {
     let (last, halted) = (&status["history"][0], &status["history"][1]);
     ensure!(last["result"] == "Succeeded" && last["kind"] == "Major" && last["to"] == "18.1.1", "{last}");
     ensure!(halted["result"] == "Halted" && halted["to"] == "18.1.0", "{halted}");
+    says("Tenant", &json!({"history": [halted]}), &json!({"history": [{"skipped": ["Agents"]}]}))?;
     ensure!(last["recoveryPoint"] == backup && halted["recoveryPoint"] == backup, "{}", status["history"]);
     ensure!(blockers(&status).is_empty(), "{}", status["next"]);
     let table = status["storage"]["stateTable"].as_str().context("no table")?;

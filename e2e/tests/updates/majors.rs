@@ -6,6 +6,7 @@ use e2e::testbed::{TestBed, blockers, wait_until};
 use serde_json::{Value, json};
 
 use super::super::cluster::{self, component};
+use super::super::covered::{says, seen};
 use super::super::manifest::{condition, edit, id};
 use super::publish;
 use super::setting::{HOP, SHOWS, events, sunday, with_window};
@@ -32,16 +33,37 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
     ensure!(condition(&tenant, "UpdateBlocked")?.0 == "True", "{:?}", condition(&tenant, "UpdateBlocked")?);
     ensure!(condition(&tenant, "Ready")?.0 == "True", "{:?}", condition(&tenant, "Ready")?);
     ensure!(held["version"] == "17.5.2" && held["update"].is_null(), "{held}");
+    says(
+        "Tenant",
+        &held,
+        &json!({"next": {
+            "kind": "Major", "to": "18.1.0", "hops": 1, "actionable": true, "missed": 0, "dueSince": "~^20.*Z$",
+            "blockers": [{"reason": "AgentsBehind", "message": "~^2 of the required agents"}],
+        }}),
+    )?;
+    let window = cluster::object(bed, "major", "maintenancewindow", "default").await?.context("no window")?;
+    says(
+        "MaintenanceWindow",
+        &window["status"],
+        &json!({
+            "current": {"start": "2027-03-07T02:00:00Z", "end": "2027-03-07T05:00:00Z"},
+        }),
+    )?;
 
     publish::warned(bed, "major", "waits for 2 agents that still run an older major version: old-").await?;
 
     // The window passes; then the agents follow.
     bed.clock().set(instant("2027-03-07T06:00:00Z")).await?;
     let missed = |status: &Value| status["next"]["lastMissed"]["start"] == "2027-03-07T02:00:00Z";
-    bed.await_status("major", "major", "the window to be missed", SHOWS, missed).await?;
+    let late = bed.await_status("major", "major", "the window to be missed", SHOWS, missed).await?;
+    says(
+        "Tenant",
+        &late,
+        &json!({"next": {"lastMissed": {"start": "2027-03-07T02:00:00Z", "reason": "AgentsBehind"}}}),
+    )?;
     bed.agents_move_to(&domain, "17.5.2");
     let held = bed.await_blockers("major", "major", &["WindowClosed"], SHOWS).await?;
-    ensure!(held["next"]["notBefore"] == "2027-03-14T02:00:00Z", "{}", held["next"]);
+    says("Tenant", &held, &json!({"next": {"notBefore": "2027-03-14T02:00:00Z"}}))?;
     publish::warned_no_more(bed, "major", &domain).await?;
     let pods = cluster::names(bed, "major", "pods", &component(&id(&tenant)?, "auth")).await?;
     bed.clock().set(instant("2027-03-14T01:59:00Z")).await?;
@@ -66,6 +88,20 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
     ensure!(record["result"] == "Succeeded" && record["kind"] == "Major", "{record}");
     let started: DateTime<Utc> = record["startedAt"].as_str().context("a start")?.parse()?;
     ensure!(started >= opens && started < opens + TimeDelta::minutes(5), "it began at {started}");
+    says(
+        "Tenant",
+        &json!({"history": [record]}),
+        &json!({"history": [{
+            "kind": "Major", "from": "17.5.2", "to": "18.1.0", "result": "Succeeded", "startedAt": "~^2027-03-14T02",
+            "finishedAt": "~^2027-03-14T02", "generation": held["observedGeneration"], "recoveryPoint": "~:backup/|/backup/",
+        }]}),
+    )?;
+    let seconds = record["pauseSeconds"].as_i64().context("no pause")?;
+    ensure!((1..60).contains(&seconds), "users could not log in for {seconds} s");
+    seen("Tenant", "status.history[].pauseSeconds", seconds);
+    ensure!(done["availability"]["downSeconds"].as_i64() >= Some(seconds), "{}", done["availability"]);
+    seen("Tenant", "status.availability.downSeconds", seconds);
+    says("Tenant", &done, &json!({"availability": {"month": "2027-03"}}))?;
     let backup = record["recoveryPoint"].as_str().context("no recovery point")?;
     ensure!(backup.contains("/backup/"), "{backup}");
     let seen = calls(bed, &domain);

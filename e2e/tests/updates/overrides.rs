@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use e2e::testbed::TestBed;
 use serde_json::{Value, json};
 
+use super::super::covered::{says, seen};
 use super::super::manifest::edit;
 use super::setting::{HOP, SHOWS, await_event, later, with_window};
 
@@ -24,6 +25,8 @@ pub async fn skip_what_they_name(bed: &TestBed) -> anyhow::Result<()> {
     let done = bed.await_version(NAME, NAME, "17.5.3", HOP).await?;
     ensure!(done["history"][0]["skipped"] == json!(["Window"]) && done["appliedNow"] == now.as_str(), "{done}");
     await_event(bed, NAME, "UpdateStarted", &["to 17.5.3", "[Window]", "applyNow", &now]).await?;
+    says("Tenant", &done, &json!({"appliedNow": now}))?;
+    seen("Tenant", "spec.maintenance.applyNow", now);
     edit(bed, NAME, NAME, json!({"version": "17.5.2"})).await?;
     bed.await_blockers(NAME, NAME, &["WindowClosed"], SHOWS).await?;
 
@@ -36,6 +39,9 @@ pub async fn skip_what_they_name(bed: &TestBed) -> anyhow::Result<()> {
     let done = bed.await_version(NAME, NAME, "17.5.2", HOP).await?;
     ensure!(done["history"][0]["skipped"] == json!(["Window"]), "{done}");
     await_event(bed, NAME, "UpdateStarted", &["to 17.5.2", "[Window]", "CVE-2026-1234", &instant(until)]).await?;
+    seen("Tenant", "spec.maintenance.override.checks[]", done["history"][0]["skipped"][0].clone());
+    seen("Tenant", "spec.maintenance.override.reason", "CVE-2026-1234");
+    seen("Tenant", "spec.maintenance.override.until", instant(until));
 
     // What it does not name is checked.
     edit(bed, NAME, NAME, json!({"version": "18.1.0"})).await?;
@@ -50,6 +56,7 @@ pub async fn skip_what_they_name(bed: &TestBed) -> anyhow::Result<()> {
     exempt(bed, &["Window", "Policy"], "it cannot wait", until).await?;
     let done = bed.await_version(NAME, NAME, "18.1.1", HOP).await?;
     ensure!(done["history"][0]["skipped"] == json!(["Window", "Policy"]), "{done}");
+    seen("Tenant", "spec.channel", "slow");
     await_event(bed, NAME, "UpdateStarted", &["to 18.1.1", "[Window, Policy]", "it cannot wait"]).await
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use teleport_standin::Agent;
 use teleport_standin::told::Told;
 
+use super::super::covered::{says, seen};
 use super::super::manifest::{condition, edit};
 use super::setting::{HOP, SHOWS, events, sunday, with_window};
 
@@ -46,6 +47,12 @@ pub async fn agents_are_told(bed: &TestBed) -> anyhow::Result<()> {
     ensure!(config["groups"] == json!(groups) && config["strategy"] == "halt-on-error", "{config}");
     let window = bed.told(NAME, NAME, Told::Maintenance).await?.context("no cluster_maintenance_config")?;
     ensure!(window["utc_start_hour"] == 2 && window["weekdays"] == json!(["Sun"]), "{window}");
+    seen("AgentPool", "spec.automaticUpdates.order", 2);
+    seen("AgentPool", "spec.automaticUpdates.enrolled", false);
+    seen("AgentPool", "spec.automaticUpdates.strategy", "HaltOnError");
+    let digest = json!({"written": "~^[0-9a-f]{8,}$"});
+    let published = json!({"version": digest, "config": digest, "maintenance": digest});
+    says("Tenant", &bed.status(NAME, NAME).await?, &json!({"published": published}))?;
 
     at_rest(bed, &domain).await.context("with everything as wanted")?;
     foreign(bed, &domain).await
@@ -58,6 +65,8 @@ async fn foreign(bed: &TestBed, domain: &str) -> anyhow::Result<()> {
     let (_, reason, message) = condition(&told, "AgentUpdatesPublished")?;
     ensure!(reason == "ForeignEdit" && message.contains("agents.mode is \"disabled\""), "{reason}: {message}");
     ensure!(condition(&told, "Ready")?.0 == "True", "{:?}", condition(&told, "Ready")?);
+    let note = json!({"what": "~autoupdate_config", "how": "~."});
+    says("Tenant", &bed.status(NAME, NAME).await?, &json!({"published": {"foreign": [note]}}))?;
     at_rest(bed, domain).await.context("with an edit of somebody else")?;
     let config = bed.told(NAME, NAME, Told::Config).await?.context("no autoupdate_config")?;
     ensure!(config["mode"] == "disabled", "it was overwritten: {config}");
@@ -72,6 +81,7 @@ pub async fn warned(bed: &TestBed, name: &str, words: &str) -> anyhow::Result<()
     let raised = await_told(bed, name, "an alert", ALERT, |told| text(told).contains(words)).await?;
     let ends = DateTime::from_timestamp(raised["expires"].as_i64().unwrap_or_default(), 0).context("an end")?;
     ensure!((ends - Utc::now() - TimeDelta::hours(24)).abs() < TimeDelta::minutes(1), "it ends at {ends}");
+    says("Tenant", &bed.status(name, name).await?, &json!({"published": {"alert": "~^18[.]"}}))?;
     Ok(())
 }
 
@@ -163,7 +173,7 @@ fn pool(name: &str, order: i32, enrolled: bool) -> Value {
         "spec": {
             "tenantRef": {"name": NAME},
             "match": {"updateGroups": [name]},
-            "automaticUpdates": {"enrolled": enrolled, "order": order},
+            "automaticUpdates": {"enrolled": enrolled, "order": order, "strategy": "HaltOnError"},
         },
     })
 }

@@ -1,8 +1,10 @@
 //! Windows that cannot be waited for, and a window that closes while a hop runs.
 
+use anyhow::ensure;
 use e2e::testbed::{TestBed, wait_until};
 use serde_json::json;
 
+use super::super::covered::seen;
 use super::super::manifest::edit;
 use super::setting::{HOP, SHOWS, always, await_stage, later, make, pinned};
 
@@ -24,7 +26,11 @@ pub async fn rows(bed: &TestBed) -> anyhow::Result<()> {
     edit(bed, space, name, json!({"version": "18.1.1", "maintenance": elsewhere})).await?;
     bed.await_blockers(space, name, &["WindowNotGranted"], SHOWS).await?;
     bed.kubectl(["label", "namespace", space, "team=grants"]).await?;
-    bed.await_version(space, name, "18.1.1", HOP).await?;
+    let done = bed.await_version(space, name, "18.1.1", HOP).await?;
+    ensure!(done["window"] == "platform/shared", "it is of the window {}", done["window"]);
+    seen("Tenant", "spec.maintenance.windowRef.namespace", "platform");
+    seen("Tenant", "spec.maintenance.windowRef.name", "shared");
+    seen("MaintenanceWindow", "spec.allowedNamespaces.matchLabels", json!({"team": "grants"}));
 
     edit(bed, space, name, json!({"version": "18.1.0", "maintenance": {"windowRef": null}})).await?;
     bed.await_blockers(space, name, &["WindowInvalid"], SHOWS).await?;
