@@ -110,7 +110,7 @@ pub(crate) async fn run(
     let all_served = async { while serving.join_next().await.is_some() {} };
     tokio::select! {
         () = all_served => {}
-        () = stay(&core, &link, health) => {}
+        () = stay(&core, &link, health, &token) => {}
         () = reload(&core) => {}
     }
     Ok(())
@@ -175,7 +175,7 @@ async fn first_heartbeat(
 }
 
 /// Heartbeats and readiness; runs until it is dropped.
-async fn stay(core: &Core, link: &Link, health: &Health) {
+async fn stay(core: &Core, link: &Link, health: &Health, token: &str) {
     let process = &core.process;
     tokio::time::sleep(process.scaled(START)).await;
     health.set(Readiness::Ok);
@@ -200,6 +200,12 @@ async fn stay(core: &Core, link: &Link, health: &Health) {
             }
             Err(error) => {
                 core.log.error("Failed to reach Auth", &error);
+                // An authority was rotated. A real Proxy asks for another certificate while both are trusted still.
+                if error.is_of_trust()
+                    && let Err(error) = link.join(token, true).await
+                {
+                    core.log.error("Failed to register again", &error);
+                }
                 if core.release.version >= NOT_READY_SINCE {
                     health.set(Readiness::Degraded);
                 }

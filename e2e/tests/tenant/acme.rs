@@ -25,6 +25,7 @@ pub async fn issues(bed: &TestBed) -> anyhow::Result<()> {
     let status = made.status.clone().context("a status")?;
     let web = status.certificates.iter().find(|certificate| certificate.name == "web").context("a web certificate")?;
     ensure!(web.issuer == "Acme", "issued by {}", web.issuer);
+    super::covered::seen("Tenant", "spec.certificates.web.issuer", web.issuer.clone());
     nothing_is_left(bed, "acme-issued", "public").await?;
     Ok(())
 }

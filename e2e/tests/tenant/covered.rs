@@ -35,7 +35,19 @@ const OF_UPDATES: [&str; 17] = [
     "AgentPool.spec.automaticUpdates.",
 ];
 /// Fields whose effects no scenario sees yet, which is a debt: one that is seen must not stand here.
-const UNSEEN: [&str; 7] = [
+const UNSEEN: [&str; 18] = [
+    // Only while a certificate is being issued.
+    "Tenant.status.issuance.kind",
+    "Tenant.status.issuance.requestedAt",
+    "Tenant.status.issuance.replaces",
+    "Tenant.status.issuance.position",
+    "Tenant.status.issuance.expectedAt",
+    "Tenant.status.issuance.order",
+    "Tenant.status.issuance.zone",
+    "Tenant.status.issuance.failures",
+    "Tenant.status.issuance.problem",
+    "Tenant.status.issuance.needsPerson",
+    "Tenant.status.issuance.retryAt",
     // The gate of the planner is tried with it, no update is.
     "AgentPool.spec.required",
     // Only between a write and its answer.

@@ -38,6 +38,14 @@ pub(super) enum LinkError {
     Failed(String),
 }
 
+impl LinkError {
+    /// Whether one of both sides does not trust the certificate of the other any more; on a connection that stands Auth denies access.
+    pub(super) fn is_of_trust(&self) -> bool {
+        let text = self.to_string().to_lowercase();
+        ["unknownissuer", "unknownca", "certificate", "access denied"].iter().any(|word| text.contains(word))
+    }
+}
+
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
