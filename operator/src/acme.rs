@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use plan::Fact;
 use plan::acme::policy::{Acme as Policy, HostedZone};
-use plan::acme::problem::Problem;
+use plan::acme::problem::{Kind, Problem};
 use plan::acme::renewal::Suggestion;
 use plan::acme::{AcmeFacts, AcmeStep, OrderFacts, RecordFacts, mark};
 use plan::clock::from_jiff;
@@ -30,7 +30,7 @@ use rand::Rng as _;
 
 use crate::clock;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::secrets;
 
 pub use error::AcmeError;
@@ -40,8 +40,13 @@ use transport::Patience;
 
 /// How long the server is given to look at a proof before it is told again: not every server shows that it was told.
 const TOLD: Duration = Duration::from_secs(60);
+/// How long a server is left alone that did not answer.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// How often the server is asked when to renew, at most, and where it does not say.
 const SUGGESTION: Duration = Duration::from_secs(6 * 3600);
+
+/// When to ask again after no answer.
+const UNANSWERED: Duration = Duration::from_secs(600);
 
 /// An account with a server.
 struct Server {
@@ -59,26 +64,40 @@ fn refused(attempt: &'static str, patience: &Patience, source: instant_acme::Err
 /// All that this process knows of certificates that are being issued.
 #[derive(Default)]
 pub struct Acme {
-    servers: tokio::sync::Mutex<Vec<(Policy, Arc<Server>)>>,
+    servers: tokio::sync::Mutex<Servers>,
     route53: Route53,
     orders: Orders,
     /// By uid.
     tenants: Mutex<HashMap<String, Kept>>,
 }
 
+/// The account, and the last time that it could not be opened.
+#[derive(Default)]
+struct Servers {
+    opened: Option<(Policy, Arc<Server>)>,
+    failed: Option<(Policy, Instant, String)>,
+}
+
+/// Since when a certificate is wanted, in seconds, and how many orders of it have failed.
+type Attempt = (i64, i32);
+
+fn attempt_of(issuance: &Issuance) -> Attempt {
+    (issuance.requested_at.0.as_second(), issuance.failures)
+}
+
 /// Of one tenant.
 #[derive(Default)]
 struct Kept {
     /// The order that was made in this attempt.
-    ordered: Option<(i32, String)>,
+    ordered: Option<(Attempt, String)>,
     /// What this attempt failed of.
-    problem: Option<(i32, Problem)>,
+    problem: Option<(Attempt, Problem)>,
     /// The order of which the server was told that it may look.
     told: Option<(String, Instant)>,
     /// The records as they were made.
     made: Option<Made>,
-    /// This process has removed them.
-    removed: bool,
+    /// In which attempt this process has removed them.
+    removed: Option<Attempt>,
     suggestion: Option<Suggested>,
     /// When to look again, whatever else of the tenant fails.
     wake: Option<Duration>,
@@ -86,6 +105,7 @@ struct Kept {
 
 #[derive(Clone)]
 struct Made {
+    zone: String,
     values: BTreeSet<String>,
     change: String,
     spread: bool,
@@ -125,17 +145,32 @@ impl Acme {
         self.kept().get(uid)?.wake
     }
 
-    /// The account that the policy names; opened when it is first used.
+    /// The account that the policy names; opened when it is first used. A server that does not answer is left alone for a while:
+    /// whoever asks meanwhile is not held up.
     async fn server(&self, policy: &Policy, context: &Context) -> Result<Arc<Server>> {
         let mut servers = self.servers.lock().await;
-        if let Some((_, server)) = servers.iter().find(|(known, _)| same_account(known, policy)) {
+        if let Some((_, server)) = servers.opened.as_ref().filter(|(known, _)| same_account(known, policy)) {
             return Ok(Arc::clone(server));
         }
+        if let Some((known, at, fault)) = &servers.failed
+            && known == policy
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(AcmeError::Unopened { fault: fault.clone() }.into());
+        }
         let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &context.namespace);
-        let server = Arc::new(account::open(&secrets, policy).await?);
-        // A former account is of no use any more.
-        *servers = vec![(policy.clone(), Arc::clone(&server))];
-        Ok(server)
+        match account::open(&secrets, policy).await {
+            Ok(server) => {
+                let server = Arc::new(server);
+                // A former account is of no use any more.
+                *servers = Servers { opened: Some((policy.clone(), Arc::clone(&server))), failed: None };
+                Ok(server)
+            }
+            Err(error) => {
+                servers.failed = Some((policy.clone(), Instant::now(), chain(&error)));
+                Err(error)
+            }
+        }
     }
 
     /// Reads how far a tenant's certificate is; what could not be read is Unknown, with the first failure beside it.
@@ -152,7 +187,13 @@ impl Acme {
         let wanted = tenant.spec.certificates.web.issuer == Issuer::Acme;
         let installation = context.policy.current();
         let policy = installation.as_ref().ok().and_then(|installation| installation.acme.as_ref());
-        let Some(policy) = policy.filter(|_| wanted || issuance.is_some()) else { return (facts, None) };
+        let Some(policy) = policy.filter(|_| wanted || issuance.is_some()) else {
+            // Without a policy nothing that was made is within reach; what lies in the cluster goes with the Tenant.
+            if installation.is_ok() {
+                (facts.records, facts.key) = (Fact::Absent, Fact::Absent);
+            }
+            return (facts, None);
+        };
         let mut failure = None;
         if let Some(web) =
             web.filter(|web| wanted && web.issued_by == (IssuedBy::Acme { directory: policy.directory.clone() }))
@@ -161,13 +202,15 @@ impl Acme {
         }
         let Some(issuance) = issuance else { return (facts, None) };
         self.with(&identity.uid, |kept| {
-            let of = |attempt: i32| attempt == issuance.failures;
+            let of = |attempt: Attempt| attempt == attempt_of(issuance);
             facts.ordered = kept.ordered.as_ref().filter(|(attempt, _)| of(*attempt)).map(|(_, url)| url.clone());
             facts.problem =
                 kept.problem.as_ref().filter(|(attempt, _)| of(*attempt)).map(|(_, problem)| problem.clone());
         });
         let mut believe = |error: Error| {
-            failure.get_or_insert(error);
+            if !matches!(error, Error::Acme(AcmeError::Paced)) {
+                failure.get_or_insert(error);
+            }
         };
         match secrets::next_web_key(&context.client, identity).await {
             Ok(found) => facts.key = Fact::answered(found.map(drop)),
@@ -187,7 +230,7 @@ impl Acme {
                 }
             }
         }
-        if resting && issuance.zone.is_none() {
+        if resting && wanted {
             return (facts, failure);
         }
         match self.zone(tenant, policy).await {
@@ -220,8 +263,8 @@ impl Acme {
         let server = self.server(policy, context).await.ok()?;
         let answer = order::suggestion(&server, id).await;
         let (window, period) = match answer {
-            Some((window, again)) => (Some(window), again.min(SUGGESTION)),
-            None => (known.and_then(|known| known.window), SUGGESTION),
+            Some((window, again)) => (Some(window), again.clamp(LEFT_ALONE, SUGGESTION)),
+            None => (known.and_then(|known| known.window), UNANSWERED),
         };
         let period = period.mul_f64(rand::rng().random_range(0.5..1.5));
         let suggested = Suggested { id: id.clone(), window, good_until: Instant::now() + period };
@@ -237,6 +280,10 @@ impl Acme {
         context: &Context,
     ) -> Result<Fact<OrderFacts>> {
         let Some(url) = &issuance.order else { return Ok(Fact::Unknown) };
+        // Nothing is signed for anybody else, and another server does not know the order.
+        if origin(url).is_none() || origin(url) != origin(&policy.directory) {
+            return Ok(Fact::Absent);
+        }
         let server = self.server(policy, context).await?;
         let mut found = order::read(&server, url).await?;
         if let Some(order) = &mut found {
@@ -267,13 +314,18 @@ impl Acme {
         policy: &Policy,
     ) -> std::result::Result<Fact<RecordFacts>, AcmeError> {
         let domain = &tenant.spec.domain;
-        let hosted = hosted(policy, domain)?;
+        // A zone that the policy does not name any more is out of reach.
+        let Some(hosted) = policy.zone(domain) else { return Ok(Fact::Absent) };
         let (made, removed) = self.with(&identity.uid, |kept| (kept.made.clone(), kept.removed));
-        if removed {
+        let attempt = tenant.status.as_ref().and_then(|status| status.issuance.as_ref()).map(attempt_of);
+        if removed.is_some() && removed == attempt {
             return Ok(Fact::Absent);
         }
-        let Some(mut made) = made else {
-            let values = self.route53.values(hosted, zone, domain).await?;
+        let Some(mut made) = made.filter(|made| made.zone == zone) else {
+            let values = match self.route53.values(hosted, zone, domain).await {
+                Err(AcmeError::Route53(error)) if error.code() == Some("NoSuchHostedZone") => BTreeSet::new(),
+                values => values?,
+            };
             let records = RecordFacts { values, spread: Fact::Unknown };
             return Ok(if records.values.is_empty() { Fact::Absent } else { Fact::Known(records) });
         };
@@ -296,20 +348,30 @@ impl Acme {
         context: &Context,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let attempt =
-            tenant.status.as_ref().and_then(|status| status.issuance.as_ref()).map_or(0, |issuance| issuance.failures);
+        let attempt = tenant.status.as_ref().and_then(|status| status.issuance.as_ref()).map(attempt_of);
+        let attempt = attempt.unwrap_or_default();
         let outcome = self.attempt(step, attempt, identity, context, now).await;
         let problem = match &outcome {
-            Err(Error::Acme(error)) => error.problem(),
+            Err(Error::Acme(error)) => error.problem(step),
+            // The certificate is another one than was asked for: it never will be.
+            Err(error @ Error::Unreadable { .. }) if matches!(step, AcmeStep::Store { .. }) => {
+                Some(Problem { kind: Kind::Again, text: chain(error) })
+            }
             _ => None,
         };
         match (problem, outcome) {
             (Some(problem), _) => {
                 tracing::warn!(tenant = %identity.path(), %step, problem = %problem.text, "refused");
                 context.metrics.acme_refused(problem.kind);
+                if problem.kind == Kind::Person {
+                    // The account may be what is refused: it is opened anew.
+                    self.servers.lock().await.opened = None;
+                }
                 self.with(&identity.uid, |kept| kept.problem = Some((attempt, problem)));
                 Ok(())
             }
+            // Others have used up the pace of Route 53: the next look comes by itself.
+            (None, Err(Error::Acme(AcmeError::Paced))) => Ok(()),
             (None, outcome) => outcome,
         }
     }
@@ -317,7 +379,7 @@ impl Acme {
     async fn attempt(
         &self,
         step: &AcmeStep,
-        attempt: i32,
+        attempt: Attempt,
         identity: &Identity,
         context: &Context,
         now: DateTime<Utc>,
@@ -351,8 +413,8 @@ impl Acme {
                         return Err(error.into());
                     }
                 };
-                let made = Made { values: values.clone(), change, spread: false };
-                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (Some(made), false));
+                let made = Made { zone: zone.clone(), values: values.clone(), change, spread: false };
+                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (Some(made), None));
                 Ok(())
             }
             AcmeStep::Tell { order } => {
@@ -380,7 +442,7 @@ impl Acme {
             AcmeStep::RemoveRecords { zone, domain } => {
                 let hosted = hosted(policy, domain)?;
                 self.route53.remove(hosted, zone, domain, &mark(&identity.id)).await?;
-                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (None, true));
+                self.with(&identity.uid, |kept| (kept.made, kept.removed) = (None, Some(attempt)));
                 Ok(())
             }
         }
@@ -389,6 +451,12 @@ impl Acme {
 
 fn hosted<'a>(policy: &'a Policy, domain: &str) -> std::result::Result<&'a HostedZone, AcmeError> {
     policy.zone(domain).ok_or_else(|| AcmeError::Policy { missing: format!("zone for {domain} in acme.dns.route53") })
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> Option<(Option<String>, String)> {
+    let url: hyper::Uri = url.parse().ok()?;
+    Some((url.scheme_str().map(str::to_owned), url.authority()?.as_str().to_owned()))
 }
 
 /// Whether two policies mean the same account.

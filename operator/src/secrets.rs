@@ -25,6 +25,8 @@ use crate::pki;
 const GUARD: &str = "tenancy.dev/authorities";
 const LICENSE_KEY: &str = "license.pem";
 const NEXT_KEY: &str = "tls.key";
+/// The authorities of the certificate that was replaced last.
+const FORMER: &str = "former-ca.crt";
 /// Annotation on a web certificate: the directory of the ACME server that issued it.
 const DIRECTORY: &str = "tenancy.dev/acme-directory";
 
@@ -156,7 +158,7 @@ fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&WebIssuer>) ->
         certificate: pki::read_certificate(&chain).map_err(failed)?,
         key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
         certificate_id: pki::certificate_id(&chain).map_err(failed)?,
-        trust: entry(secret, "ca.crt").unwrap_or_default(),
+        trust: [entry(secret, "ca.crt"), entry(secret, FORMER)].into_iter().flatten().collect(),
         issued_by,
     })
 }
@@ -279,6 +281,7 @@ async fn put_web_certificate(
     let attempt = "store the web certificate";
     let mut metadata = identity.metadata(identity.web_certificate(), identity.labels());
     metadata.annotations = directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())]));
+    let trust = entries[2].1.clone();
     let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
     secret.immutable = None;
     secret.type_ = Some("kubernetes.io/tls".into());
@@ -292,6 +295,10 @@ async fn put_web_certificate(
             }
             // Only to the one that was seen.
             secret.metadata.uid = found.uid();
+            // What Proxies serve until they have read the new one is still verified.
+            let before = entry(&found, "ca.crt").ok().filter(|before| *before != trust);
+            let former = before.or_else(|| entry(&found, FORMER).ok()).map(|text| ByteString(text.into_bytes()));
+            secret.data.get_or_insert_default().extend(former.map(|former| (FORMER.to_owned(), former)));
             let parameters = PatchParams::apply(MANAGER).force();
             api.patch(&name, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(failed)
         }

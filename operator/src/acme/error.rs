@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use plan::acme::AcmeStep;
 use plan::acme::problem::{self, Kind, Problem};
 
 use crate::clock;
@@ -25,6 +26,12 @@ pub enum AcmeError {
     /// Route 53 refused, or could not be asked.
     #[error(transparent)]
     Route53(#[from] CloudError),
+    /// The account could not be opened a moment ago.
+    #[error("the account with the ACME server could not be opened a moment ago: {fault}")]
+    Unopened {
+        /// Why.
+        fault: String,
+    },
     /// Two public zones of one name: records in the wrong one are seen by nobody.
     #[error(
         "{count} public hosted zones are called {zone}: remove all but the one that its name servers are delegated to"
@@ -83,18 +90,33 @@ impl AcmeError {
             },
             AcmeError::Route53(error) => error.class(),
             AcmeError::Paced => Class::Throttled(Some(Duration::from_secs(1))),
-            AcmeError::NameServer { .. } | AcmeError::Resolver { .. } => Class::Transient,
+            AcmeError::NameServer { .. } | AcmeError::Resolver { .. } | AcmeError::Unopened { .. } => Class::Transient,
             AcmeError::Ambiguous { .. } | AcmeError::Secret { .. } | AcmeError::Policy { .. } => Class::Denied,
         }
     }
 
     /// The refusal that ends this attempt at a certificate; none where the same may simply be asked again.
-    pub fn problem(&self) -> Option<Problem> {
+    pub fn problem(&self, step: &AcmeStep) -> Option<Problem> {
         let AcmeError::Server { source, until, .. } = self else { return None };
-        let instant_acme::Error::Api(problem) = source.as_ref() else { return None };
-        match kind_of(problem, *until) {
-            Kind::Again => None,
-            kind => Some(Problem { kind, text: chain(self) }),
+        let kind = match source.as_ref() {
+            instant_acme::Error::Api(problem) => kind_of(problem, *until),
+            _ => until.map_or(Kind::Again, |until| Kind::Wait(Some(until))),
+        };
+        // Whatever a server has against an order that says what it replaces, it may not have against one that does not.
+        let replaces = matches!(step, AcmeStep::Order { replaces: Some(_), .. }) && self.is_answer();
+        let kind = match kind {
+            Kind::Person | Kind::Again if replaces => Kind::Replaced,
+            kind => kind,
+        };
+        (kind != Kind::Again).then(|| Problem { kind, text: chain(self) })
+    }
+
+    /// Whether the server has answered, however it did; else it was not reached.
+    fn is_answer(&self) -> bool {
+        let AcmeError::Server { source, .. } = self else { return false };
+        match source.as_ref() {
+            instant_acme::Error::Other(error) => error.to_string().contains("replaces field mismatch"),
+            error => !matches!(error, instant_acme::Error::Http(_) | instant_acme::Error::Timeout(_)),
         }
     }
 }

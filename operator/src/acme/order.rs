@@ -19,7 +19,7 @@ use crate::error::chain;
 pub(super) async fn read(server: &Server, url: &str) -> Result<Option<OrderFacts>, AcmeError> {
     let mut order = match server.account.order(url.to_owned()).await {
         Ok(order) => order,
-        Err(instant_acme::Error::Api(problem)) if problem.status == Some(404) => return Ok(None),
+        Err(instant_acme::Error::Api(problem)) if is_unknown(&problem) => return Ok(None),
         Err(error) => return Err(refused("show the order", &server.patience, error)),
     };
     let failed = order.state().error.as_ref().map(|problem| (kind_of(problem, None), problem.to_string()));
@@ -37,6 +37,13 @@ pub(super) async fn read(server: &Server, url: &str) -> Result<Option<OrderFacts
         }
     };
     Ok(Some(OrderFacts { stage, told: proofs.open > 0 && proofs.told == proofs.open, values: proofs.values }))
+}
+
+/// Whether the server says that it has no such order, or none for this account. Not every problem names its HTTP status.
+fn is_unknown(problem: &instant_acme::Problem) -> bool {
+    const PREFIX: &str = "urn:ietf:params:acme:error:";
+    let type_ = problem.r#type.as_deref().and_then(|type_| type_.strip_prefix(PREFIX));
+    problem.status == Some(404) || matches!(type_, Some("malformed" | "unauthorized" | "accountDoesNotExist"))
 }
 
 /// The proofs of an order.

@@ -131,7 +131,10 @@ fn in_line(fleet: &Fleet, now: DateTime<Utc>) -> BTreeSet<Waiting> {
 
 fn stands(tenant: &Tenant, now: DateTime<Utc>) -> Option<Waiting> {
     let goes = tenant.metadata.deletion_timestamp.is_some() && !tenant.spec.deletion_protection;
-    if tenant.spec.paused || goes || tenant.spec.certificates.web.issuer != Issuer::Acme {
+    // Whoever needs a person would hold up everybody behind.
+    let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    let stalled = conditions.into_iter().any(|condition| condition.type_ == "Stalled" && condition.status == "True");
+    if stalled || tenant.spec.paused || goes || tenant.spec.certificates.web.issuer != Issuer::Acme {
         return None;
     }
     of(tenant, now)

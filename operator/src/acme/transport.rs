@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::RETRY_AFTER;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,7 +24,9 @@ use crate::clock;
 /// More than any limit of a server lasts is a mistake of its.
 const LONGEST: TimeDelta = TimeDelta::days(30);
 /// One request with its answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Chains and directories have some kilobytes.
+const LARGEST: usize = 1024 * 1024;
 
 /// What the server asks for: not before this has passed.
 pub(super) type Patience = Arc<Mutex<Option<TimeDelta>>>;
@@ -70,13 +73,19 @@ impl HttpClient for Transport {
         let patience = Arc::clone(&self.patience);
         Box::pin(async move {
             let other = |source: Box<dyn std::error::Error + Send + Sync>| instant_acme::Error::Other(source);
-            let answer = tokio::time::timeout(TIMEOUT, answer).await;
-            let answer = answer.map_err(|_| other(format!("no answer within {} s", TIMEOUT.as_secs()).into()))?;
-            let answer = answer.map_err(|error| other(error.into()))?;
+            let whole = async {
+                let (parts, body) = answer.await?.into_parts();
+                let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
+                Ok(Response::from_parts(parts, Full::new(body)))
+            };
+            let late = || other(format!("no answer within {} s", TIMEOUT.as_secs()).into());
+            let answer = tokio::time::timeout(TIMEOUT, whole).await.map_err(|_| late())?.map_err(other)?;
             let refused = matches!(answer.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let asked = asked.filter(|_| refused).and_then(|text| asked_for(text, clock::wall()));
-            *patience.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = asked;
+            if asked.is_some() {
+                *patience.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = asked;
+            }
             Ok(BytesResponse::from(answer))
         })
     }

@@ -32,7 +32,7 @@ mod tests {
             let body = escaped(serde_json::to_vec(&object).expect("JSON"));
             assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON"), object);
             let sent = String::from_utf8(body).expect("text");
-            assert!(sent.chars().all(|character| character < '\u{7f}' || character > '\u{ffff}'), "{sent}");
+            assert!(!sent.chars().any(|character| ('\u{7f}'..='\u{ffff}').contains(&character)), "{sent}");
         }
     }
 }

@@ -19,6 +19,10 @@ use crate::stage::{POLL, Scope};
 /// First and longest wait after an order that failed. Let's Encrypt takes five failed proofs of a name in an hour ("Rate Limits").
 const FIRST_WAIT: TimeDelta = TimeDelta::minutes(5);
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(6);
+/// A server whose clock is behind ours, or that asks for nothing, is not asked again at once.
+const LEAST_WAIT: TimeDelta = TimeDelta::minutes(1);
+/// More than any limit of a server lasts is a mistake of its.
+const MOST_PATIENCE: TimeDelta = TimeDelta::days(30);
 /// How often whoever is in line looks whether the line has become shorter.
 const IN_LINE: TimeDelta = TimeDelta::minutes(1);
 /// Bound of a problem's text.
@@ -76,10 +80,17 @@ pub fn plan(scope: &Scope<'_>, web: Option<&WebSecret>, claimed: bool) -> Outcom
         let validity = Validity { not_before: web.certificate.not_before, not_after: web.certificate.not_after };
         let due = renewal::due(&scope.tenant.id, validity, scope.observed.acme.suggestion);
         let left = due - scope.observed.wall;
-        if left > TimeDelta::zero() {
+        // What was begun is ended, though the server may name another time by now, or none.
+        let begun = before.as_ref().and_then(|issuance| issuance.replaces.as_ref());
+        let replaces = begun.is_some() && begun == web.certificate_id.as_ref();
+        if left > TimeDelta::zero() && !replaces {
             let outcome = before.map_or_else(Outcome::default, |issuance| clean_up(scope, issuance));
             return Outcome { wake: Some(outcome.wake.map_or(left, |wake| wake.min(left))), ..outcome };
         }
+    }
+    if !claimed {
+        let progress = Some(doing("the domain is not the tenant's yet"));
+        return Outcome { issuance: before, progress, ..Outcome::default() };
     }
     let Some(issuance) = before else {
         return Outcome {
@@ -89,13 +100,6 @@ pub fn plan(scope: &Scope<'_>, web: Option<&WebSecret>, claimed: bool) -> Outcom
             ..Outcome::default()
         };
     };
-    if !claimed {
-        return Outcome {
-            issuance: Some(issuance),
-            progress: Some(doing("the domain is not the tenant's yet")),
-            ..Outcome::default()
-        };
-    }
     Course { scope, own, issuance, wake: POLL }.next()
 }
 
@@ -262,12 +266,12 @@ impl Course<'_> {
             return self.says("the ACME server to look at the proof");
         }
         let facts = &self.scope.observed.acme;
-        let Fact::Known(zone) = &facts.zone else { return self.says("the hosted zone of the domain to be found") };
-        if self.issuance.zone.as_ref() != Some(zone) {
+        let Some(zone) = self.issuance.zone.clone() else {
             // What is made there must be found again.
+            let Fact::Known(zone) = &facts.zone else { return self.says("the hosted zone of the domain to be found") };
             self.issuance.zone = Some(zone.clone());
             return self.says("the zone of the proof is being recorded");
-        }
+        };
         let (mark, domain) = (mark(&self.scope.tenant.id), self.scope.wanted.domain.clone());
         let mut values = order.values.clone();
         values.insert(mark.clone());
@@ -301,14 +305,18 @@ impl Course<'_> {
                 issuance.replaces = None;
                 now
             }
-            Kind::Wait(Some(until)) => until.max(now),
+            Kind::Wait(Some(until)) => until.clamp(now + LEAST_WAIT, now + MOST_PATIENCE),
             Kind::Person | Kind::Wait(None) | Kind::Again => now + wait.min(LONGEST_WAIT),
         };
         issuance.failures = issuance.failures.saturating_add(1);
         issuance.problem = Some(problem.text.chars().take(TEXT).collect());
         issuance.needs_person = problem.kind == Kind::Person;
         issuance.retry_at = Some(Time(to_jiff(retry_at)));
-        (issuance.order, issuance.position, issuance.expected_at) = (None, None, None);
+        (issuance.position, issuance.expected_at) = (None, None);
+        // An order that the server only wants to be left alone for a while goes on afterwards.
+        if !matches!(problem.kind, Kind::Wait(_)) {
+            issuance.order = None;
+        }
         let progress =
             Progress { reason: Reason::IssuanceFailed, message: problem.text.clone(), person: issuance.needs_person };
         self.ends(None, progress)
@@ -316,7 +324,8 @@ impl Course<'_> {
 
     fn does(self, step: AcmeStep) -> Outcome {
         let progress = self.doing(&step.to_string());
-        self.ends(Some(step), progress)
+        // After it one looks again at once, and after its failure when that says so.
+        Outcome { wake: None, ..self.ends(Some(step), progress) }
     }
 
     fn says(self, what: &str) -> Outcome {

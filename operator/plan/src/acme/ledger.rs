@@ -38,7 +38,7 @@ pub struct Entry {
     pub tenant: String,
     /// Since when the certificate is wanted: together with the tenant, which certificate it is for.
     pub requested_at: DateTime<Utc>,
-    /// Which attempt at it, from 0. All but the last have failed, so that no certificate came of them.
+    /// Which attempt at it, from 0.
     pub attempt: i32,
     /// The domain.
     pub domain: String,
@@ -120,7 +120,7 @@ impl Ledger {
         if self.has(&entry.tenant, entry.requested_at, entry.attempt, now) {
             return Ok(());
         }
-        let free_at = Places::of(self, limits, now).next(&entry);
+        let free_at = Places::but(self, &entry, limits, now).next(&entry);
         if free_at > now {
             return Err(free_at);
         }
@@ -141,7 +141,7 @@ impl Ledger {
         if self.has(&asker.tenant, asker.requested_at, asker.attempt, now) {
             return Turn::Taken;
         }
-        let mut places = Places::of(self, limits, now);
+        let mut places = Places::but(self, &asker.entry(now), limits, now);
         let mut position = 1;
         for other in line.iter().take_while(|other| *other < asker) {
             if other.tenant == asker.tenant || self.has(&other.tenant, other.requested_at, other.attempt, now) {
@@ -169,15 +169,31 @@ struct Places {
 }
 
 impl Places {
+    /// At most one certificate comes of what a tenant wants, however often it was ordered: the last order counts for it.
     fn of(ledger: &Ledger, limits: Limits, now: DateTime<Utc>) -> Places {
         let (orders, by_registered, by_domain) = Default::default();
         let mut places = Places { limits, now, orders, by_registered, by_domain };
+        let mut last = BTreeMap::new();
         for entry in &ledger.orders {
-            let failed = ledger.orders.iter().any(|other| {
-                (&other.tenant, other.requested_at) == (&entry.tenant, entry.requested_at)
-                    && other.attempt > entry.attempt
-            });
-            if failed { insert(&mut places.orders, entry.at) } else { places.put(entry, entry.at) }
+            last.insert((&entry.tenant, entry.requested_at), entry.at);
+        }
+        for entry in &ledger.orders {
+            if last.get(&(&entry.tenant, entry.requested_at)) == Some(&entry.at) {
+                places.put(entry, entry.at);
+            } else {
+                insert(&mut places.orders, entry.at);
+            }
+        }
+        places
+    }
+
+    /// The same for one that orders again: its earlier orders brought no certificate.
+    fn but(ledger: &Ledger, asker: &Entry, limits: Limits, now: DateTime<Utc>) -> Places {
+        let own = |entry: &&Entry| (&entry.tenant, entry.requested_at) == (&asker.tenant, asker.requested_at);
+        let others = Ledger { orders: ledger.orders.iter().filter(|entry| !own(entry)).cloned().collect() };
+        let mut places = Places::of(&others, limits, now);
+        for entry in ledger.orders.iter().filter(own) {
+            insert(&mut places.orders, entry.at);
         }
         places
     }
@@ -335,23 +351,27 @@ mod tests {
         let asker = first(1, 0, "a.example.com");
         assert_eq!(ledger.take(asker.entry(at(0)), limits, at(0)), Ok(()));
         assert_eq!(ledger.take(asker.entry(at(1)), limits, at(1)), Ok(()), "after a lost answer");
-        let late = asker.entry(at(30));
+        let mut later = ledger.clone();
         assert_eq!(
-            ledger.clone().take(late, limits, at(30)),
-            Err(at(0) + WEEK),
-            "a place that was left does not stay free"
+            later.take(asker.entry(at(30)), limits, at(30)),
+            Ok(()),
+            "one certificate takes one place, however late"
         );
+        assert_eq!(later.orders.len(), 2, "each is an order");
+        assert_eq!(later.take(first(2, 0, "b.example.com").entry(at(31)), limits, at(31)), Err(at(30) + WEEK));
         assert_eq!((ledger.orders.len(), ledger.turn(&BTreeSet::new(), &asker, limits, at(1))), (1, Turn::Taken));
         let other = first(2, 0, "b.example.com");
         assert_eq!(ledger.take(other.entry(at(2)), limits, at(2)), Err(at(0) + WEEK));
         let again = Waiting { attempt: 1, ..asker };
-        assert!(
-            ledger.take(again.entry(at(3)), limits, at(3)).is_err(),
-            "while the first attempt may yet succeed it counts"
+        assert_eq!(
+            ledger.take(again.entry(at(3)), limits, at(3)),
+            Ok(()),
+            "the attempt that failed brought no certificate"
         );
         let roomy = Limits { certificates_per_week: 2, ..LIMITS };
-        assert_eq!(ledger.take(again.entry(at(3)), roomy, at(3)), Ok(()));
         assert_eq!(ledger.take(other.entry(at(4)), roomy, at(4)), Ok(()), "the first attempt counts as an order alone");
+        let orders = Limits { orders_per_three_hours: 3, ..LIMITS };
+        assert!(ledger.take(first(3, 0, "c.example.com").entry(at(5)), orders, at(5)).is_err());
     }
 
     #[test]
