@@ -80,7 +80,7 @@ pub enum Reason {
     AnnotationNotAllowed,
     /// No AWS account of the fleet policy has room for another tenant.
     AccountsFull,
-    /// The port pool is full.
+    /// The port pool and those that take over from it are full.
     PoolExhausted,
     /// An object or resource of this name is not ours.
     NameTaken,

@@ -26,7 +26,8 @@ pub struct Network {
     pub exposure: Exposure,
 
     /// The port pool of the fleet policy from which the tenant gets five consecutive public ports: ssh, tunnel, kube,
-    /// mysql, postgres. Absent: no block, everything goes through 443 (TLS routing). Immutable.
+    /// mysql, postgres; while it is full, from the pool that takes over, which `status.ports.pool` then names. Absent: no block,
+    /// everything goes through 443 (TLS routing). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')")

@@ -73,7 +73,7 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
     let wanted = Wanted::parse(tenant).expect("a good spec");
     let Goal::Pinned(version) = wanted.goal.clone() else { panic!("examples pin their version") };
     let cloud = CloudNames::new(&installation, &installation.aws.accounts[0], &identity, &wanted.region);
-    let ports = wanted.port_pool.as_ref().map(|pool| claims::block(pool, 11105));
+    let ports = wanted.port_pool.as_ref().map(|pool| claims::ports::block(pool, 11105));
     render(&Inputs {
         tenant: &identity,
         wanted: &wanted,

@@ -81,6 +81,12 @@ fn what_the_operator_takes_the_schema_takes() {
         (installation(), "/aws/accounts/0/maxTenants", json!(1)),
         (installation(), "/portPools", json!([])),
         (installation(), "/portPools/0/quarantine", json!("1h30m")),
+        (installation(), "/portPools/0/maxBlocks", json!(9)),
+        (
+            installation(),
+            "/portPools",
+            json!([{"name": "a", "start": 11100, "end": 11199, "overflow": "b"}, {"name": "b", "start": 11200, "end": 11299}]),
+        ),
         (installation(), "/clusterDomain", json!("cluster.example")),
         (
             installation(),
@@ -132,6 +138,9 @@ fn what_one_refuses_the_other_refuses() {
         ("/portPools/0/end", json!(70000)),
         ("/portPools/0/quarantine", json!("7d")),
         ("/portPools/0/quarantine", json!("")),
+        ("/portPools/0/maxBlocks", json!(0)),
+        ("/portPools/0/maxBlocks", json!(12_903)),
+        ("/portPools/0/overflow", json!("Back")),
         ("/images/enterprise", json!("example.com/teleport:18.1.0")),
         ("/images/community", json!("")),
         ("/clusterDomain", json!("a b")),

@@ -10,6 +10,8 @@ mod domains;
 mod license;
 #[path = "situations/paused.rs"]
 mod paused;
+#[path = "situations/pools.rs"]
+mod pools;
 #[path = "situations/verify.rs"]
 mod verify;
 #[path = "convergence/world.rs"]

@@ -7,10 +7,12 @@ use kube::ResourceExt;
 
 use super::{Answer, RETRY, Scope, Stage};
 use crate::account;
-use crate::claims::{self, DomainClaim, PortsClaim, Subject};
+use crate::claims::ports::{self, PortsClaim};
+use crate::claims::{self, DomainClaim, Subject};
 use crate::domains;
 use crate::fact::Fact;
 use crate::names::FINALIZER;
+use crate::port_pool;
 use crate::step::Step;
 
 /// What the later stages build on.
@@ -69,7 +71,8 @@ pub fn plan(scope: &Scope<'_>) -> Outcome {
 
 fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &mut Stage) {
     let domain = &scope.wanted.domain;
-    match claims::domain(claims, &scope.tenant, domain) {
+    let uses = scope.observed.tenant.status.as_ref().is_some_and(|status| status.applied.is_some());
+    match claims::domain(claims, &scope.tenant, domain, uses) {
         DomainClaim::Held => {}
         // Whoever holds a domain keeps it, whatever the policy says later: a published address never changes.
         DomainClaim::Free if !admitted(scope, domain, stage) => {}
@@ -77,11 +80,15 @@ fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &m
             stage.steps.push(Step::Claim { subject: Subject::Domain(domain.clone()), rested: None });
         }
         DomainClaim::Free => stage.waits(format!("the domain {domain} to be claimed")),
-        DomainClaim::Taken { by, domain: taken } => stage.stalls(
-            Reason::DomainTaken,
-            format!("spec.domain: {taken} belongs to {by}, and no other tenant may use it or a name above or below it: create the Tenant with another domain, or remove that tenant first"),
-            RETRY,
-        ),
+        DomainClaim::Taken { by, domain: taken, ours } => {
+            if ours {
+                stage.steps.push(Step::Release { subject: Subject::Domain(domain.clone()), rests_until: None });
+            }
+            let message = format!(
+                "spec.domain: {taken} belongs to {by}, and no other tenant may use it or a name above or below it: create the Tenant with another domain, or remove that tenant first"
+            );
+            stage.stalls(Reason::DomainTaken, message, RETRY);
+        }
     }
 }
 
@@ -107,65 +114,81 @@ fn admitted(scope: &Scope<'_>, domain: &str, stage: &mut Stage) -> bool {
 
 fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool, stage: &mut Stage) -> Option<Ports> {
     let condition = ConditionType::PortsAllocated;
-    let Some(policy) = scope.installation.pool(pool) else {
-        let message = format!(
-            "spec.network.portPool: the fleet policy has no port pool {pool:?}: add it there, or create the Tenant with one of its pools"
-        );
-        stage.verdict(condition, Answer::False, Reason::InvalidSpec, &message);
-        stage.stalls(Reason::InvalidSpec, message, RETRY);
-        return None;
+    let mut refuse = |reason, message: String| {
+        stage.verdict(condition, Answer::False, reason, &message);
+        stage.stalls(reason, message, RETRY);
     };
     let before = scope.observed.tenant.status.as_ref().and_then(|status| status.ports.as_ref());
-    let recorded_base = before.and_then(|ports| u16::try_from(ports.ssh).ok());
-    match claims::ports(claims, &scope.tenant, policy, recorded_base, scope.observed.now) {
-        PortsClaim::Held { base, surplus } => {
-            let block = claims::block(pool, base);
-            stage.verdict(
-                condition,
-                Answer::True,
-                Reason::AsSpecified,
-                format!("ports {} to {} of pool {pool}", block.ssh, block.postgres),
-            );
-            for base in surplus {
-                let subject = Subject::Ports { pool: pool.to_owned(), base };
-                // Never published, so it needs no rest.
-                stage.steps.push(Step::Release { subject, rests_until: Some(scope.observed.now) });
-            }
-            Some(block)
+    let before = before.and_then(|ports| Some((ports.pool.as_str(), u16::try_from(ports.ssh).ok()?)));
+    let decided = match before {
+        Some((pool, base)) => {
+            let policy = scope.installation.pool(pool);
+            ports::recorded(claims, &scope.tenant, (pool, base), policy, scope.observed.now)
         }
-        PortsClaim::Claim { base, rested } => {
-            stage.verdict(
-                condition,
-                Answer::False,
-                Reason::InProgress,
-                format!("the block at {base} of pool {pool} is being claimed"),
-            );
-            let subject = Subject::Ports { pool: pool.to_owned(), base };
+        None => {
+            let pools = port_pool::in_order(&scope.installation.port_pools, pool);
+            if pools.is_empty() {
+                let message = format!(
+                    "spec.network.portPool: the fleet policy has no port pool {pool:?}: add it there, or create the Tenant with one of its pools"
+                );
+                refuse(Reason::InvalidSpec, message);
+                return None;
+            }
+            ports::first(claims, &scope.tenant, &pools, scope.observed.now)
+        }
+    };
+    match decided {
+        PortsClaim::Held { pool, base, surplus } => {
+            let block = ports::block(&pool, base);
+            let message = format!("ports {} to {} of pool {pool}", block.ssh, block.postgres);
+            stage.verdict(condition, Answer::True, Reason::AsSpecified, message);
+            give_back(scope, surplus, stage);
+            return Some(block);
+        }
+        PortsClaim::Claim { pool, base, rested } => {
+            let message = format!("the block at {base} of pool {pool} is being claimed");
+            stage.verdict(condition, Answer::False, Reason::InProgress, message);
             if recorded {
-                stage.steps.push(Step::Claim { subject, rested });
+                stage.steps.push(Step::Claim { subject: Subject::Ports { pool, base }, rested });
             } else {
                 stage.waits(format!("the block at {base} of pool {pool} to be claimed"));
             }
-            None
         }
-        PortsClaim::Lost { base, by } => {
+        PortsClaim::TooLate(held) => {
+            let message = "others were first, and the block that was claimed is given back for another one";
+            stage.verdict(condition, Answer::False, Reason::InProgress, message);
+            give_back(scope, held, stage);
+        }
+        PortsClaim::Lost { by } => {
+            let (pool, base) = before.unwrap_or_default();
             let message = format!(
                 "the recorded block at {base} of pool {pool} is held by {by}, and a published port never changes: delete the Lease {} if that tenant does not use it",
                 Subject::Ports { pool: pool.to_owned(), base }.lease()
             );
-            stage.verdict(condition, Answer::False, Reason::NameTaken, &message);
-            stage.stalls(Reason::NameTaken, message, RETRY);
-            None
+            refuse(Reason::NameTaken, message);
         }
-        PortsClaim::Exhausted { blocks } => {
+        PortsClaim::Outside => {
+            let (pool, base) = before.unwrap_or_default();
             let message = format!(
-                "all {blocks} blocks of pool {pool} are taken or resting: enlarge the pool in the fleet policy, or remove tenants"
+                "the recorded block at {base} of pool {pool} is claimed by nobody, and the fleet policy has no such block to claim it again: put the pool back there with its range"
             );
-            stage.verdict(condition, Answer::False, Reason::PoolExhausted, &message);
-            stage.stalls(Reason::PoolExhausted, message, RETRY);
-            None
+            refuse(Reason::FleetPolicyInvalid, message);
+        }
+        PortsClaim::Exhausted(full) => {
+            let full = full.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let message = format!(
+                "{full}: in the fleet policy, enlarge a pool, or name one with an address of its own as the overflow of the last; or remove tenants"
+            );
+            refuse(Reason::PoolExhausted, message);
         }
     }
+    None
+}
+
+/// Gives up blocks by which nothing was published: they need no rest.
+fn give_back(scope: &Scope<'_>, subjects: Vec<Subject>, stage: &mut Stage) {
+    let release = |subject| Step::Release { subject, rests_until: Some(scope.observed.now) };
+    stage.steps.extend(subjects.into_iter().map(release));
 }
 
 fn ports_unknown(scope: &Scope<'_>, stage: &mut Stage) {
