@@ -16,7 +16,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Result, chain};
 use crate::teleport::AuthTarget;
-use crate::{claims, secrets, vanished};
+use crate::{claims, refusal, secrets, vanished};
 
 /// What every step of a run is performed with.
 #[derive(Clone, Copy)]
@@ -161,7 +161,7 @@ async fn apply_object(identity: &Identity, object: &Object, context: &Context) -
         .patch(&reference.name, &parameters, &Patch::Apply(&manifest))
         .await
         .map(drop)
-        .map_err(|source| Error::kube(format!("apply {reference}"), source))
+        .map_err(|source| refusal::explain(reference, source))
 }
 
 /// In the foreground: the object stays, as one that is leaving, until its pods are gone.

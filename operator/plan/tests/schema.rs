@@ -87,6 +87,7 @@ fn what_the_operator_takes_the_schema_takes() {
             "/portPools",
             json!([{"name": "a", "start": 11100, "end": 11199, "overflow": "b"}, {"name": "b", "start": 11200, "end": 11299}]),
         ),
+        (installation(), "/network", json!({"nodePorts": {"start": 30000, "end": 40000}})),
         (installation(), "/clusterDomain", json!("cluster.example")),
         (
             installation(),
@@ -141,6 +142,7 @@ fn what_one_refuses_the_other_refuses() {
         ("/portPools/0/maxBlocks", json!(0)),
         ("/portPools/0/maxBlocks", json!(12_903)),
         ("/portPools/0/overflow", json!("Back")),
+        ("/network", json!({"nodePorts": {"start": 0, "end": 40000}})),
         ("/images/enterprise", json!("example.com/teleport:18.1.0")),
         ("/images/community", json!("")),
         ("/clusterDomain", json!("a b")),

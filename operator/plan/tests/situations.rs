@@ -6,6 +6,8 @@ mod accounts;
 mod at_rest;
 #[path = "situations/domains.rs"]
 mod domains;
+#[path = "situations/gateway.rs"]
+mod gateway;
 #[path = "situations/license.rs"]
 mod license;
 #[path = "situations/paused.rs"]

@@ -14,7 +14,8 @@ use crate::port_pool::{BLOCK, PortPool};
 /// Where a tenant stands with its port block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortsClaim {
-    /// Ours, beginning here. Further blocks that are ours too are left over from a lost answer.
+    /// Ours, beginning here. Further blocks that are ours too are left over from a lost answer; once this one is recorded they are
+    /// given up.
     Held {
         /// The pool.
         pool: String,
@@ -32,8 +33,6 @@ pub enum PortsClaim {
         /// Resource version of the rested Lease.
         rested: Option<String>,
     },
-    /// Ours, but others were first and leave no place for it: to be released, nothing was published by it.
-    TooLate(Vec<Subject>),
     /// The recorded block is held by somebody else.
     Lost {
         /// The holder.
@@ -92,24 +91,19 @@ pub fn recorded(
     PortsClaim::Lost { by: found.and_then(|claim| claim.holder.clone()).unwrap_or_else(|| "its quarantine".into()) }
 }
 
-/// Judges the block of a tenant that has none yet, out of these pools in their order.
+/// Judges the block of a tenant that has none yet, out of these pools in their order. No claim is released here, whatever is held
+/// besides: by an older or a newer view another operator may be about to record just that one.
 pub fn first(claims: &[Claim], tenant: &Identity, pools: &[&PortPool], now: DateTime<Utc>) -> PortsClaim {
-    let mut held = held(claims, tenant);
-    let ours = pools.iter().find_map(|pool| {
-        let of_pool = |subject: &&Subject| matches!(subject, Subject::Ports { pool: name, .. } if *name == pool.name);
-        held.iter().find(of_pool).cloned().map(|subject| (*pool, subject))
+    let holder = tenant.holder();
+    let mut own: Vec<&Claim> = claims.iter().filter(|claim| claim.holder.as_ref() == Some(&holder)).collect();
+    own.sort_by_key(|claim| made(claim));
+    let usable = own.into_iter().find_map(|claim| {
+        let Subject::Ports { pool: name, base } = &claim.subject else { return None };
+        let pool = pools.iter().find(|pool| pool.name == *name)?;
+        (!is_too_late(claims, claim, *base, pool)).then_some((name.clone(), *base))
     });
-    if let Some((pool, subject)) = ours {
-        let Subject::Ports { base, .. } = subject else { unreachable!("only ports are looked for") };
-        if is_too_late(claims, &subject, base, pool) {
-            return PortsClaim::TooLate(held);
-        }
-        held.retain(|other| *other != subject);
-        return PortsClaim::Held { pool: pool.name.clone(), base, surplus: held };
-    }
-    if !held.is_empty() {
-        // Of a pool that is none of the tenant's by now.
-        return PortsClaim::TooLate(held);
+    if let Some((pool, base)) = usable {
+        return PortsClaim::Held { pool, base, surplus: Vec::new() };
     }
     let taken = taken(claims, now);
     let mut full = Vec::new();
@@ -173,10 +167,10 @@ fn in_use<'a>(claims: &'a [Claim], pool: &'a str) -> impl Iterator<Item = &'a Cl
     })
 }
 
-/// Whether claims that were made before ours leave no place for it: they fill the pool, or share a port with it. Whoever sees a
-/// claim of its own sees every one before it, so of several that race for one place exactly the first comes to keep it.
-fn is_too_late(claims: &[Claim], subject: &Subject, of: u16, pool: &PortPool) -> bool {
-    let Some(own) = claims.iter().find(|claim| claim.subject == *subject) else { return false };
+/// Whether claims that were made before one of ours leave no place for it: they fill the pool, or share a port with it. Whoever sees
+/// a claim of its own sees every one before it, so of several that race for one place exactly the first comes to have it; the others
+/// stand in line, and their claims count again when one before them is gone.
+fn is_too_late(claims: &[Claim], own: &Claim, of: u16, pool: &PortPool) -> bool {
     let earlier = |claim: &&Claim| claim.holder != own.holder && made(claim) < made(own);
     let overlaps = |claim: &Claim| base(claim).is_some_and(|other| other.abs_diff(of) < BLOCK);
     in_use(claims, &pool.name).filter(earlier).count() >= pool.capacity()

@@ -1,6 +1,7 @@
 //! First stage: the finalizer, the tenant id, the domain and the port block. Nothing outside is made before the names
 //! that outlive the process stand in status.
 
+use crds::network::Exposure;
 use crds::tenant_status::Ports;
 use crds::{ConditionType, Reason};
 use kube::ResourceExt;
@@ -12,7 +13,7 @@ use crate::claims::{self, DomainClaim, Subject};
 use crate::domains;
 use crate::fact::Fact;
 use crate::names::FINALIZER;
-use crate::port_pool;
+use crate::port_pool::{self, PortPool};
 use crate::step::Step;
 
 /// What the later stages build on.
@@ -61,19 +62,22 @@ pub fn plan(scope: &Scope<'_>) -> Outcome {
             return Outcome { stage, ports: None };
         }
     };
-    domain(scope, claims, recorded, &mut stage);
+    let domain = domain(scope, claims, recorded, &mut stage);
     let ports = match &scope.wanted.port_pool {
-        Some(pool) => ports(scope, claims, pool, recorded, &mut stage),
+        Some(pool) => ports(scope, claims, pool, (recorded, domain), &mut stage),
         None => None,
     };
     Outcome { stage, ports }
 }
 
-fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &mut Stage) {
+/// Sees to the domain; answers whether it is the tenant's.
+fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &mut Stage) -> bool {
     let domain = &scope.wanted.domain;
-    let uses = scope.observed.tenant.status.as_ref().is_some_and(|status| status.applied.is_some());
+    let status = scope.observed.tenant.status.as_ref();
+    // A block is recorded only beside a domain that is held.
+    let uses = status.is_some_and(|status| status.applied.is_some() || status.ports.is_some());
     match claims::domain(claims, &scope.tenant, domain, uses) {
-        DomainClaim::Held => {}
+        DomainClaim::Held => return true,
         // Whoever holds a domain keeps it, whatever the policy says later: a published address never changes.
         DomainClaim::Free if !admitted(scope, domain, stage) => {}
         DomainClaim::Free if recorded => {
@@ -90,6 +94,7 @@ fn domain(scope: &Scope<'_>, claims: &[claims::Claim], recorded: bool, stage: &m
             stage.stalls(Reason::DomainTaken, message, RETRY);
         }
     }
+    false
 }
 
 /// Whether the policy lets this namespace use the domain.
@@ -112,7 +117,16 @@ fn admitted(scope: &Scope<'_>, domain: &str, stage: &mut Stage) -> bool {
     }
 }
 
-fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool, stage: &mut Stage) -> Option<Ports> {
+/// Sees to the block. `recorded` says whether what is claimed can be given up again, `domain` whether the domain is the tenant's:
+/// one that cannot have it gets no block, which would burden an address for nothing.
+fn ports(
+    scope: &Scope<'_>,
+    claims: &[claims::Claim],
+    pool: &str,
+    (recorded, domain): (bool, bool),
+    stage: &mut Stage,
+) -> Option<Ports> {
+    let hopeless = stage.stalled.is_some() && !domain;
     let condition = ConditionType::PortsAllocated;
     let mut refuse = |reason, message: String| {
         stage.verdict(condition, Answer::False, reason, &message);
@@ -123,6 +137,14 @@ fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool
     let decided = match before {
         Some((pool, base)) => {
             let policy = scope.installation.pool(pool);
+            let gateway = policy.and_then(|pool| pool.gateway_ref.as_ref());
+            if scope.wanted.exposure == Exposure::Gateway && gateway.is_none() {
+                let message = format!(
+                    "port 443 of the tenant goes through the Gateway of pool {pool}, which the fleet policy does not name any more: put the pool back there with its gatewayRef"
+                );
+                refuse(Reason::FleetPolicyInvalid, message);
+                return None;
+            }
             ports::recorded(claims, &scope.tenant, (pool, base), policy, scope.observed.now)
         }
         None => {
@@ -134,10 +156,25 @@ fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool
                 refuse(Reason::InvalidSpec, message);
                 return None;
             }
+            // Asked before a block is claimed that could not be published. A pool that takes over may be of another kind, and is
+            // passed over then.
+            let serves = |pool: &&PortPool| pool.serves(scope.wanted.exposure, &scope.installation.network.node_ports);
+            if let Err(message) = pools.first().map_or(Ok(()), serves) {
+                refuse(Reason::InvalidSpec, format!("spec.network.portPool: {message}"));
+                return None;
+            }
+            let pools: Vec<&PortPool> = pools.into_iter().filter(|pool| serves(pool).is_ok()).collect();
             ports::first(claims, &scope.tenant, &pools, scope.observed.now)
         }
     };
     match decided {
+        PortsClaim::Held { pool, base, .. } if before.is_none() && !domain => {
+            let message = format!("the block at {base} of pool {pool} is claimed, and the domain is not");
+            stage.verdict(condition, Answer::False, Reason::InProgress, message);
+            if hopeless {
+                give_back(scope, vec![Subject::Ports { pool, base }], stage);
+            }
+        }
         PortsClaim::Held { pool, base, surplus } => {
             let block = ports::block(&pool, base);
             let message = format!("ports {} to {} of pool {pool}", block.ssh, block.postgres);
@@ -148,16 +185,11 @@ fn ports(scope: &Scope<'_>, claims: &[claims::Claim], pool: &str, recorded: bool
         PortsClaim::Claim { pool, base, rested } => {
             let message = format!("the block at {base} of pool {pool} is being claimed");
             stage.verdict(condition, Answer::False, Reason::InProgress, message);
-            if recorded {
+            if recorded && !hopeless {
                 stage.steps.push(Step::Claim { subject: Subject::Ports { pool, base }, rested });
             } else {
                 stage.waits(format!("the block at {base} of pool {pool} to be claimed"));
             }
-        }
-        PortsClaim::TooLate(held) => {
-            let message = "others were first, and the block that was claimed is given back for another one";
-            stage.verdict(condition, Answer::False, Reason::InProgress, message);
-            give_back(scope, held, stage);
         }
         PortsClaim::Lost { by } => {
             let (pool, base) = before.unwrap_or_default();

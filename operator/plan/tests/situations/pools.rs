@@ -59,7 +59,7 @@ fn a_recorded_block_whose_claim_and_pool_are_gone_names_the_remedy_and_stays() {
 }
 
 #[test]
-fn a_tenant_that_came_too_late_gives_its_block_back_and_gets_one_of_the_overflow() {
+fn a_tenant_that_came_too_late_gets_a_block_of_the_overflow_and_then_gives_its_first_back() {
     let mut world = World::new(block());
     set(
         &mut world,
@@ -80,11 +80,13 @@ fn a_tenant_that_came_too_late_gives_its_block_back_and_gets_one_of_the_overflow
     other.resource_version = "0".into();
     world.claims.push(other);
     let plan = world.plan();
-    assert!(plan.steps.iter().all(|(_, step)| matches!(step, Step::Release { .. })), "{:?}", plan.steps);
+    assert!(plan.steps.iter().all(|(_, step)| matches!(step, Step::Claim { .. })), "{:?}", plan.steps);
     assert!(plan.status.ports.is_none(), "nothing was published by it");
     for _ in 0..4 {
         run(&mut world);
     }
     assert_eq!(recorded(&world).map(|(pool, _)| pool).as_deref(), Some("more"));
+    let held = world.claims.iter().filter(|claim| claim.holder == Some(world.identity().holder()));
+    assert_eq!(held.filter(|claim| matches!(claim.subject, Subject::Ports { .. })).count(), 1);
     assert!(message(&world, "PortsAllocated").contains("of pool more"), "{}", message(&world, "PortsAllocated"));
 }

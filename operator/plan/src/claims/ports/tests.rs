@@ -1,5 +1,6 @@
 use super::*;
 use crate::names;
+use crate::port_pool::PoolBalancer;
 
 const AT: DateTime<Utc> = DateTime::from_timestamp(1_700_000_000, 0).expect("in range");
 
@@ -18,7 +19,16 @@ fn claim(subject: Subject, holder: Option<&Identity>, revision: u64) -> Claim {
 }
 
 fn pool(name: &str, start: u16, end: u16) -> PortPool {
-    PortPool { name: name.into(), start, end, max_blocks: None, overflow: None, quarantine: "168h".into() }
+    PortPool {
+        name: name.into(),
+        start,
+        end,
+        max_blocks: None,
+        overflow: None,
+        quarantine: "168h".into(),
+        gateway_ref: None,
+        load_balancer: PoolBalancer::default(),
+    }
 }
 
 fn default() -> PortPool {
@@ -32,7 +42,6 @@ fn chosen(claims: &[Claim], of: &Identity, pools: &[&PortPool]) -> String {
         PortsClaim::Claim { pool, base, rested } => {
             format!("claims {pool} {base}{}", rested.map_or(String::new(), |version| format!(" from {version}")))
         }
-        PortsClaim::TooLate(held) => format!("gives back {}", held.len()),
         PortsClaim::Exhausted(full) => full.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         other => format!("{other:?}"),
     }
@@ -74,6 +83,7 @@ fn a_full_pool_overflows_into_the_next_and_both_tell_why_when_they_are_full() {
 
 #[test]
 fn of_claims_that_race_for_the_last_place_the_first_one_stays() {
+    const FULL: &str = "pool default holds all the 2 blocks of its maxBlocks";
     let last = PortPool { max_blocks: Some(2), ..default() };
     let names = ["a", "b", "c", "d"].map(tenant);
     // The later, the lower the port and the name: neither decides.
@@ -81,7 +91,9 @@ fn of_claims_that_race_for_the_last_place_the_first_one_stays() {
     let claims: Vec<Claim> =
         (0..4).map(|i| claim(subject("default", bases[i]), Some(&names[i]), 90 + 5 * i as u64)).collect();
     let outcomes = names.each_ref().map(|tenant| chosen(&claims, tenant, &[&last]));
-    assert_eq!(outcomes, ["holds default 11115", "holds default 11110", "gives back 1", "gives back 1"]);
+    assert_eq!(outcomes, ["holds default 11115", "holds default 11110", FULL, FULL]);
+    // Those wait in line.
+    assert_eq!(chosen(&claims[1..], &names[2], &[&last]), "holds default 11105");
     // Whoever has published its block keeps it, also where maxBlocks was lowered since.
     let kept = recorded(&claims, &names[3], ("default", 11100), Some(&last), AT);
     assert!(matches!(kept, PortsClaim::Held { base: 11100, .. }), "{kept:?}");
@@ -92,15 +104,16 @@ fn of_blocks_that_overlap_the_first_one_stays() {
     let (moved, first, second) = (pool("default", 11103, 11122), tenant("first"), tenant("second"));
     let claims =
         [claim(subject("default", 11100), Some(&first), 7), claim(subject("default", 11103), Some(&second), 8)];
-    assert_eq!(chosen(&claims, &second, &[&moved]), "gives back 1");
+    let other = chosen(&claims, &second, &[&moved]);
+    assert!(other.starts_with("claims default "), "{other}");
     assert_eq!(chosen(&claims, &first, &[&default()]), "holds default 11100");
 }
 
 #[test]
-fn what_is_held_of_a_pool_that_is_no_more_the_tenants_is_given_back_before_it_is_published() {
+fn what_is_held_of_a_pool_that_is_no_more_the_tenants_is_of_use_only_where_it_is_recorded() {
     let acme = tenant("acme");
     let claims = [claim(subject("former", 12000), Some(&acme), 1)];
-    assert_eq!(chosen(&claims, &acme, &[&default()]), "gives back 1");
+    assert!(chosen(&claims, &acme, &[&default()]).starts_with("claims default "));
     let kept = recorded(&claims, &acme, ("former", 12000), None, AT);
     assert_eq!(kept, PortsClaim::Held { pool: "former".into(), base: 12000, surplus: Vec::new() });
 }
@@ -141,11 +154,11 @@ fn a_released_block_rests_before_it_is_reused() {
 }
 
 #[test]
-fn a_second_block_of_ours_is_surplus() {
+fn a_second_block_of_ours_is_surplus_once_the_first_is_recorded() {
     let acme = tenant("acme");
     let claims = [11105, 11100].map(|base| claim(subject("default", base), Some(&acme), 1));
-    let held =
-        |base, surplus| PortsClaim::Held { pool: "default".into(), base, surplus: vec![subject("default", surplus)] };
-    assert_eq!(first(&claims, &acme, &[&default()], AT), held(11100, 11105));
-    assert_eq!(recorded(&claims, &acme, ("default", 11105), Some(&default()), AT), held(11105, 11100));
+    let held = |base, surplus| PortsClaim::Held { pool: "default".into(), base, surplus };
+    assert_eq!(first(&claims, &acme, &[&default()], AT), held(11100, Vec::new()));
+    let kept = recorded(&claims, &acme, ("default", 11105), Some(&default()), AT);
+    assert_eq!(kept, held(11105, vec![subject("default", 11100)]));
 }
