@@ -80,7 +80,7 @@ pub enum Reason {
     AnnotationNotAllowed,
     /// No AWS account of the fleet policy has room for another tenant.
     AccountsFull,
-    /// The port pool is full.
+    /// The port pool and those that take over from it are full.
     PoolExhausted,
     /// An object or resource of this name is not ours.
     NameTaken,
@@ -108,6 +108,10 @@ pub enum Reason {
     DeletionProtection,
     /// A call was refused for lack of a permission.
     AccessDenied,
+    /// The API server does not take an object as the spec or the fleet policy wants it.
+    RefusedByCluster,
+    /// The Gateway does not take the route of port 443.
+    RouteNotAccepted,
     /// A call failed and is repeated.
     Retrying,
     /// A defect of the operator.

@@ -15,18 +15,25 @@ use crate::tenant::enabled;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.tlsRouting || has(self.portPool)")
     .message("spec.network.portPool is required when spec.network.tlsRouting is false: without TLS routing clients need the ports of a block"))]
+#[x_kube(validation = Rule::new("self.exposure != 'Gateway' || has(self.portPool)")
+    .message("spec.network.portPool is required for spec.network.exposure Gateway: the pool of the fleet policy names the Gateway"))]
 #[x_kube(validation = Rule::new("self.exposure == 'LoadBalancer' || !has(self.loadBalancerClass)")
     .message("spec.network.loadBalancerClass needs spec.network.exposure LoadBalancer: leave it out"))]
 #[x_kube(validation = Rule::new("self.exposure == 'LoadBalancer' || !has(self.sourceRanges) || size(self.sourceRanges) == 0")
     .message("spec.network.sourceRanges needs spec.network.exposure LoadBalancer: leave it out"))]
 pub struct Network {
-    /// `LoadBalancer`: a Service of that type with its own address. `ClusterIP`: reachable inside the cluster only.
-    /// Both carry port 443 and, with a port pool, the five ports of the block. Immutable.
+    /// `LoadBalancer`: a Service of that type with its own address. `NodePort`: on every node; the ports of the block have their
+    /// own numbers there, and 443 one that the cluster gives, which stands in `status.endpoints.nodePort`. `Gateway`: 443 goes
+    /// through the Gateway of the port pool, which hands connections for the domain and all names below it through as they are
+    /// (TLSRoute); the ports of the block have a Service of type LoadBalancer, which shares the address of the Gateway as the pool
+    /// says. `ClusterIP`: reachable inside the cluster only. All carry port 443 and, with a port pool, the five ports of the block.
+    /// Default `LoadBalancer`, immutable.
     #[serde(default)]
     pub exposure: Exposure,
 
     /// The port pool of the fleet policy from which the tenant gets five consecutive public ports: ssh, tunnel, kube,
-    /// mysql, postgres. Absent: no block, everything goes through 443 (TLS routing). Immutable.
+    /// mysql, postgres; while it is full, from the pool that takes over, which `status.ports.pool` then names. Absent: no block,
+    /// everything goes through 443 (TLS routing). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')")
@@ -109,6 +116,10 @@ pub enum Exposure {
     LoadBalancer,
     /// A Service of type ClusterIP.
     ClusterIP,
+    /// A Service of type NodePort.
+    NodePort,
+    /// A TLSRoute of the Gateway API, and a Service of type LoadBalancer for the block.
+    Gateway,
 }
 
 /// PROXY protocol on the Proxy's listeners.

@@ -227,6 +227,9 @@ pub struct Endpoints {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub addresses: Vec<String>,
+    /// With exposure `NodePort`: the port of every node behind which 443 is. Whatever the domain points at leads there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<i32>,
 }
 
 /// Names of cloud resources.

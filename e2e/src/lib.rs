@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cache;
 pub mod control_plane;
 mod follow;
+pub mod gateway_api;
 pub mod helm;
 pub mod http;
 pub mod interrupt;

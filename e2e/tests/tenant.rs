@@ -21,6 +21,7 @@ mod tenant {
     pub mod editions;
     pub mod edits;
     pub mod effects;
+    pub mod exposures;
     pub mod fields;
     pub mod fleet;
     pub mod history;
@@ -37,6 +38,7 @@ mod tenant {
     pub mod remedies;
     pub mod removal;
     pub mod runner;
+    pub mod rush;
     pub mod silence;
     pub mod taken;
 }
@@ -45,8 +47,8 @@ use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
     accounts, acme, agents, allowed, authorities, clock, covered, crash, domains, drains, drift, editions, edits,
-    effects, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable, ready, remedies,
-    removal, runner, silence, taken,
+    effects, exposures, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable, ready,
+    remedies, removal, runner, rush, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +57,11 @@ async fn tenants_are_what_was_promised() {
     let releases =
         ["18.1.0", "18.2.0"].map(|version| json!({"version": version, "releasedAt": "2026-01-01T00:00:00Z"}));
     let releases = json!({"releases": releases});
-    let values = json!({"fleet": {"releases": releases}, "cloudResync": "10s", "inventoryInterval": "5s"});
+    // The API server's node ports end at 32767, which this policy gets wrong.
+    let installation =
+        json!({"portPools": exposures::pools(), "network": {"nodePorts": {"start": 30000, "end": 40000}}});
+    let fleet = json!({"releases": releases, "installation": installation});
+    let values = json!({"fleet": fleet, "cloudResync": "10s", "inventoryInterval": "5s"});
     runner::run(values, scenarios).await;
 }
 
@@ -87,6 +93,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("versions wait, pods follow", &["edits"], edits::versions_wait_and_pods_follow(bed)),
             scenario("the Service is as the spec says", &["published"], published::as_the_spec_says(bed)),
             scenario("data lies under a key of the customer", &["keyed"], keyed::by_the_customer(bed)),
+            scenario("node ports are those of the block", &["noded"], exposures::on_the_nodes(bed)),
             scenario("replicas follow", &["replicas"], edits::replicas_follow(bed)),
             scenario("a drain takes one pod at a time", &["drained"], drains::take_one_pod(bed)),
             scenario("removal gives up the address alone", &["removal"], removal::gives_up_the_address_alone(bed)),
@@ -111,6 +118,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .await;
     runner.together(vec![scenario("a hand in the account is mended", &["drift"], drift::is_mended(bed))]).await;
     runner.together(vec![scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed))]).await;
+    runner.together(vec![scenario("a Gateway stands before", &["behind"], exposures::behind_a_gateway(bed))]).await;
     runner
         .together(vec![scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed))])
         .await;
@@ -127,6 +135,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
         .await;
     runner.together(vec![scenario("the operator is killed", &["crash"], crash::while_tenants_are_made(bed))]).await;
+    runner.together(vec![scenario("five hundred at once", &[], rush::of_five_hundred(bed)).within(rush::LIMIT)]).await;
     // Of all the others: alone it finds nothing used. What recovery points need is used by updates.
     runner.together(vec![scenario("each right is used", &[], needed::rights(bed))]).await;
     let every_field = covered::every_field(bed, covered::Suite::Tenants);

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Result, chain};
 use crate::teleport::AuthTarget;
-use crate::{claims, secrets, vanished};
+use crate::{claims, refusal, secrets, vanished};
 
 /// What every step of a run is performed with.
 #[derive(Clone, Copy)]
@@ -167,7 +167,7 @@ async fn apply_object(identity: &Identity, object: &Object, context: &Context) -
         manifest["metadata"]["uid"] = live["metadata"]["uid"].clone();
     }
     let parameters = PatchParams { force: found.is_some(), ..PatchParams::apply(MANAGER) };
-    let failed = |source| Error::kube(format!("apply {reference}"), source);
+    let failed = |source| refusal::explain(reference, source);
     let api = children::api(&context.client, &identity.namespace, reference.kind);
     let request = Request::new(api.resource_url()).patch(&reference.name, &parameters, &Patch::Apply(&manifest));
     let request = request.map_err(|source| failed(kube::Error::BuildRequest(source)))?.map(body::escaped);

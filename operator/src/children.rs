@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crds::Tenant;
 use futures::{Stream, StreamExt, stream};
@@ -13,7 +14,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::refusal;
 
 /// An object by namespace, kind and name.
 type Key = (String, Ref);
@@ -49,6 +51,9 @@ struct Listed {
     owner: Option<ObjectRef<Tenant>>,
 }
 
+/// How often to look whether the fleet policy names a Gateway by now.
+const LOOK: Duration = Duration::from_secs(2);
+
 const WATCHED: [Kind; 7] = [
     Kind::ServiceAccount,
     Kind::ConfigMap,
@@ -70,6 +75,10 @@ pub fn resource(kind: Kind) -> ApiResource {
         Kind::Job => ApiResource::erase::<Job>(&()),
         Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
         Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+        Kind::TLSRoute => {
+            let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "TLSRoute");
+            ApiResource::from_gvk_with_plural(&kind, "tlsroutes")
+        }
     }
 }
 
@@ -82,21 +91,42 @@ impl Children {
     /// Follows all kinds; yields the Tenant whose object changed.
     pub fn follow(&self, client: &Client) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<> {
         stream::select_all([
-            self.follow_kind::<ServiceAccount>(client, Kind::ServiceAccount).boxed(),
-            self.follow_kind::<ConfigMap>(client, Kind::ConfigMap).boxed(),
-            self.follow_kind::<Service>(client, Kind::Service).boxed(),
-            self.follow_kind::<Deployment>(client, Kind::Deployment).boxed(),
-            self.follow_kind::<Job>(client, Kind::Job).boxed(),
-            self.follow_kind::<PodDisruptionBudget>(client, Kind::PodDisruptionBudget).boxed(),
-            self.follow_kind::<NetworkPolicy>(client, Kind::NetworkPolicy).boxed(),
+            self.follow_kind::<ServiceAccount>(Api::all(client.clone()), Kind::ServiceAccount).boxed(),
+            self.follow_kind::<ConfigMap>(Api::all(client.clone()), Kind::ConfigMap).boxed(),
+            self.follow_kind::<Service>(Api::all(client.clone()), Kind::Service).boxed(),
+            self.follow_kind::<Deployment>(Api::all(client.clone()), Kind::Deployment).boxed(),
+            self.follow_kind::<Job>(Api::all(client.clone()), Kind::Job).boxed(),
+            self.follow_kind::<PodDisruptionBudget>(Api::all(client.clone()), Kind::PodDisruptionBudget).boxed(),
+            self.follow_kind::<NetworkPolicy>(Api::all(client.clone()), Kind::NetworkPolicy).boxed(),
         ])
     }
 
-    fn follow_kind<K>(&self, client: &Client, kind: Kind) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<K>
+    /// Follows the routes of Gateways, as soon as a Gateway is `wanted`. Nobody waits for them to be listed: where the cluster does not
+    /// know the kind, they never are.
+    pub fn follow_routes(
+        &self,
+        client: &Client,
+        wanted: Box<dyn Fn() -> bool + Send>,
+    ) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<> {
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource(Kind::TLSRoute));
+        let routes = self.follow_kind::<DynamicObject>(api, Kind::TLSRoute);
+        let awaited = async move {
+            while !wanted() {
+                tokio::time::sleep(LOOK).await;
+            }
+            routes
+        };
+        stream::once(awaited).flatten()
+    }
+
+    fn follow_kind<K>(
+        &self,
+        api: Api<PartialObjectMeta<K>>,
+        kind: Kind,
+    ) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<K>
     where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
-        let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
         let selection =
             watcher::Config::default().labels(&format!("{TENANT_ID},app.kubernetes.io/managed-by={MANAGER}"));
         let children = self.clone();
@@ -190,10 +220,12 @@ impl Children {
                 return Ok(Some(Arc::clone(value)));
             }
         }
-        let found = api(client, namespace, reference.kind)
-            .get_opt(&reference.name)
-            .await
-            .map_err(|source| Error::kube(format!("read {reference}"), source))?;
+        let found = match api(client, namespace, reference.kind).get_opt(&reference.name).await {
+            Ok(found) => found,
+            // Where nobody knows the kind there is none of it.
+            Err(kube::Error::Api(status)) if refusal::is_unknown_kind(&status) => None,
+            Err(source) => return Err(Error::kube(format!("read {reference}"), source)),
+        };
         let Some(found) = found else { return Ok(None) };
         let version = found.resource_version().unwrap_or_default();
         let value = Arc::new(serde_json::to_value(&found).expect("an object that was read serializes"));

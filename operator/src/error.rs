@@ -17,6 +17,8 @@ pub enum Class {
     Denied,
     /// Refused for what was asked: a person must change something.
     Invalid,
+    /// The cluster does not take an object as the spec or the fleet policy wants it: a person must change one of them, or the cluster.
+    Refused,
     /// Cannot happen unless this program is wrong.
     Bug,
 }
@@ -30,6 +32,7 @@ impl Class {
             Class::Conflict => "Conflict",
             Class::Denied => "Denied",
             Class::Invalid => "Invalid",
+            Class::Refused => "Refused",
             Class::Bug => "Bug",
         }
     }
@@ -72,6 +75,16 @@ pub enum Error {
     Foreign {
         /// What was tried.
         attempt: String,
+    },
+    /// The API server does not take an object.
+    #[error("cannot {attempt}: {answer}: {remedy}")]
+    Refused {
+        /// What was tried.
+        attempt: String,
+        /// What it says.
+        answer: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// Something that must be there for this step is not.
     #[error("cannot {attempt}: {missing}")]
@@ -120,6 +133,7 @@ impl Error {
             Error::Acme(error) => error.class(),
             Error::Teleport(error) => error.class(),
             Error::Unreadable { .. } => Class::Invalid,
+            Error::Refused { .. } => Class::Refused,
             Error::Overtaken { .. } | Error::Foreign { .. } => Class::Conflict,
             Error::Missing { .. } | Error::Timeout { .. } | Error::NotLeading { .. } => Class::Transient,
         }

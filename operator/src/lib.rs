@@ -29,6 +29,7 @@ pub mod pki;
 pub mod policy;
 pub mod pools;
 pub mod processes;
+pub mod refusal;
 pub mod rendering;
 pub mod report;
 pub mod run;

@@ -22,6 +22,8 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// What only a person can mend is tried again this often.
 const DENIED_DELAY: Duration = Duration::from_secs(300);
+/// Somebody is about to change what the cluster refuses, and no event tells of all that it may be.
+const REFUSED_DELAY: Duration = Duration::from_secs(30);
 /// The most by which a wait grows while nothing changes.
 const LONGEST_FACTOR: u32 = 30;
 /// How long a conflict waits at first, so that the watch has brought what we conflicted with.
@@ -181,6 +183,7 @@ impl Memory {
             Class::Conflict => return false,
             Class::Transient | Class::Throttled(_) => FailureKind::Passing,
             Class::Denied => FailureKind::Denied,
+            Class::Refused => FailureKind::Refused,
             Class::Invalid | Class::Bug => FailureKind::Defect,
         };
         self.with(uid, |tenant| {
@@ -254,6 +257,7 @@ impl Memory {
                 return CONFLICT_DELAY.saturating_mul(1 << times.saturating_sub(1).min(7));
             }
             Class::Denied | Class::Bug | Class::Invalid => return DENIED_DELAY,
+            Class::Refused => return REFUSED_DELAY,
             Class::Throttled(Some(asked)) => return asked.min(LONGEST_DELAY),
             Class::Transient | Class::Throttled(None) => {}
         }

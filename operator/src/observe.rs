@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
+use crds::network::Exposure;
 use crds::update_status::HopStage;
 use kube::ResourceExt;
 use plan::Fact;
@@ -111,7 +112,8 @@ fn in_accounts(tenant: &Tenant, identity: &Identity, context: &Context) -> BTree
 /// The objects that tell whether the tenant serves; all others are read when a plan asks for them.
 async fn objects(tenant: &Tenant, identity: &Identity, context: &Context, now: DateTime<Utc>) -> Objects {
     let deployments = [identity.auth_deployment(0), identity.auth_deployment(1), identity.proxy_deployment()];
-    let services = [identity.auth(), identity.public_service()];
+    let block = Some(identity.block_service()).filter(|_| tenant.spec.network.exposure == Exposure::Gateway);
+    let services = [identity.auth(), identity.public_service()].into_iter().chain(block);
     let references = deployments
         .map(|name| Ref::new(Kind::Deployment, name))
         .into_iter()

@@ -13,6 +13,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};
+use plan::fleet::Installation;
 use plan::names::MANAGER;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -173,6 +174,13 @@ async fn work(
     }));
     let trigger_child = trigger.clone();
     caches.spawn(follow(context.children.follow(&client), move |tenant| drop(trigger_child.send(guarded(tenant)))));
+    let trigger_route = trigger.clone();
+    let routes = context.children.follow_routes(&client, {
+        let policy = context.policy.clone();
+        let named = |policy: &Installation| policy.port_pools.iter().any(|pool| pool.gateway_ref.is_some());
+        Box::new(move || policy.current().is_ok_and(|policy| named(&policy)))
+    });
+    caches.spawn(follow(routes, move |tenant| drop(trigger_route.send(guarded(tenant)))));
     caches.spawn(follow_claims(Arc::clone(&context), trigger.clone()));
     caches.spawn(follow_pools(Arc::clone(&context), trigger.clone()));
     caches.spawn(read_inventories(Arc::clone(&context), requests, trigger.clone()));

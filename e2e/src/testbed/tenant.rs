@@ -90,14 +90,19 @@ impl TestBed {
     pub async fn reach(&self, namespace: &str, name: &str) -> anyhow::Result<Reach> {
         let tenant = self.tenants(namespace).get(name).await?;
         let endpoints = tenant.status.and_then(|status| status.endpoints).context("no endpoint is published")?;
+        let address = endpoints.addresses.first().context("no address is published")?.clone();
+        Ok(Reach { domain: tenant.spec.domain, address, authority: self.authority(namespace, name).await? })
+    }
+
+    /// PEM of the issuer of a tenant's web certificate.
+    ///
+    /// # Errors
+    /// When there is none yet.
+    pub async fn authority(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
         let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
         let secret = secrets.get(&format!("{name}-web")).await?;
         let authority = secret.data.and_then(|mut data| data.remove("ca.crt")).context("the Secret has no ca.crt")?;
-        Ok(Reach {
-            domain: tenant.spec.domain,
-            address: endpoints.addresses.first().context("no address is published")?.clone(),
-            authority: String::from_utf8(authority.0).context("ca.crt is no text")?,
-        })
+        String::from_utf8(authority.0).context("ca.crt is no text")
     }
 
     /// The curl command by which a person asks a tenant, with its authority in a file of this run.

@@ -28,11 +28,13 @@ const VERBS: [&str; 11] = [
     "escalate",
 ];
 /// Not in any discovery: names that RBAC alone knows.
-const UNLISTED: [(&str, &str); 6] = [
+const UNLISTED: [(&str, &str); 7] = [
     ("", "users"),
     ("", "groups"),
     ("", "serviceaccounts/token"),
     ("tenancy.dev", "tenants/finalizers"),
+    // Whether the Gateway API is installed or not.
+    ("gateway.networking.k8s.io", "tlsroutes"),
     ("*", "*"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
 ];

@@ -36,6 +36,28 @@ pub struct ClusterNetwork {
     #[serde(default)]
     #[schemars(length(max = MOST_ANNOTATIONS), inner(regex(pattern = pattern::LABEL_KEY)))]
     pub service_annotations: Vec<String>,
+    /// The node ports of the cluster: `--service-node-port-range` of its API server.
+    #[serde(default)]
+    pub node_ports: NodePorts,
+}
+
+/// A range of node ports.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct NodePorts {
+    /// First port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub start: u16,
+    /// Last port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub end: u16,
+}
+
+impl Default for NodePorts {
+    /// Those of an API server that is not told otherwise.
+    fn default() -> Self {
+        NodePorts { start: 30000, end: 32767 }
+    }
 }
 
 /// The cluster's DNS: pods, addresses, or both.
@@ -87,7 +109,7 @@ impl Default for ClusterDns {
 impl ClusterNetwork {
     /// What is wrong with it.
     pub fn faults(&self) -> Vec<String> {
-        let ClusterNetwork { blocked_ranges, dns, service_annotations } = self;
+        let ClusterNetwork { blocked_ranges, dns, service_annotations, node_ports } = self;
         let ClusterDns { namespace, pod_labels, addresses, port } = dns;
         let mut faults = Vec::new();
         if blocked_ranges.len() > MOST_RANGES {
@@ -102,6 +124,10 @@ impl ClusterNetwork {
                      and without bits behind its prefix"
                 ));
             }
+        }
+        let NodePorts { start, end } = node_ports;
+        if *start == 0 || end < start {
+            faults.push(format!("network.nodePorts: {start} to {end} is no range of ports"));
         }
         if *port == 0 {
             faults.push("network.dns.port: 0 is no port".to_owned());
@@ -174,6 +200,8 @@ mod tests {
             ("{blockedRanges: ['::ffff:10.0.0.0/104']}", "network.blockedRanges[0]"),
             ("{serviceAnnotations: ['a b']}", "network.serviceAnnotations[0]"),
             ("{dns: {port: 0}}", "network.dns.port"),
+            ("{nodePorts: {start: 0, end: 9}}", "network.nodePorts"),
+            ("{nodePorts: {start: 30010, end: 30009}}", "network.nodePorts"),
             ("{dns: {namespace: 'Kube System'}}", "network.dns.namespace"),
             ("{dns: {podLabels: {}}}", "network.dns.podLabels"),
             ("{dns: {podLabels: {a b: c}}}", "network.dns.podLabels"),

@@ -1,18 +1,16 @@
 //! The installation: what the platform team decides once about cloud, ports and images. Parsed whole or not at all; every
 //! fault is named with its field, so that one edit mends them all. `schema` shows the same rules to editors.
 
-use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::acme::policy::Acme;
 use crate::cluster_network::ClusterNetwork;
 use crate::domains::DomainRule;
+use crate::pattern;
 use crate::pod_defaults::{self, PodDefaults};
-use crate::{duration, pattern};
+use crate::port_pool::{self, MOST_POOLS, PortPool};
 
-/// Pools in which nobody finds anything any more.
-const MOST_POOLS: usize = 64;
 /// Every tenant with a domain of its own.
 const MOST_DOMAINS: usize = 1000;
 /// As many as AWS has, about.
@@ -36,7 +34,7 @@ pub struct Installation {
     #[serde(default)]
     #[schemars(length(max = MOST_DOMAINS))]
     pub domains: Vec<DomainRule>,
-    /// Where public ports come from: ranges that do not overlap.
+    /// Where public ports come from: ranges that do not overlap. A pool may name another one that takes over while it is full.
     #[serde(default)]
     #[schemars(length(max = MOST_POOLS))]
     pub port_pools: Vec<PortPool>,
@@ -102,36 +100,6 @@ pub struct Account {
 /// Below the default quota of IAM on roles, with some left for others.
 fn default_max_tenants() -> u32 {
     900
-}
-
-/// A range of public ports, handed out in blocks of five.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PortPool {
-    /// The name that tenants refer to.
-    #[schemars(regex(pattern = pattern::NAME))]
-    pub name: String,
-    /// First port.
-    #[schemars(range(min = 1024, max = 65531))]
-    pub start: u16,
-    /// Last port.
-    #[schemars(range(min = 1028, max = 65535))]
-    pub end: u16,
-    /// How long a block rests after its release, so that nobody reaches another tenant by an old address.
-    #[serde(default = "default_quarantine")]
-    #[schemars(regex(pattern = pattern::DURATION), length(min = 2))]
-    pub quarantine: String,
-}
-
-fn default_quarantine() -> String {
-    "168h".to_owned()
-}
-
-impl PortPool {
-    /// How long a block rests.
-    pub fn rest(&self) -> TimeDelta {
-        duration::parse(&self.quarantine).unwrap_or(TimeDelta::hours(168))
-    }
 }
 
 /// Image repositories by edition.
@@ -202,32 +170,7 @@ impl Installation {
             format!("clusterDomain: {cluster_domain:?} must be a DNS domain such as cluster.local"),
         );
         require(domains.len() <= MOST_DOMAINS, format!("domains: at most {MOST_DOMAINS} may be listed"));
-        require(port_pools.len() <= MOST_POOLS, format!("portPools: at most {MOST_POOLS} may be listed"));
-        for (index, pool) in port_pools.iter().enumerate() {
-            let PortPool { name, start, end, quarantine } = pool;
-            require(
-                duration::parse(quarantine).is_some(),
-                format!("portPools[{index}].quarantine: {quarantine:?} is no duration: write it as 168h"),
-            );
-            require(
-                pattern::matches(pattern::NAME, name),
-                format!(
-                    "portPools[{index}].name: {name:?} must be 1 to 40 lower-case letters, digits and hyphens, start with \
-                     a letter and not end with a hyphen"
-                ),
-            );
-            require(
-                *start >= 1024 && u32::from(*end) >= u32::from(*start) + 4,
-                format!("portPools[{index}]: {start} to {end} must lie above 1023 and hold at least five ports"),
-            );
-            for other in &port_pools[..index] {
-                require(other.name != *name, format!("portPools[{index}].name: {name:?} is used twice"));
-                require(
-                    *end < other.start || *start > other.end,
-                    format!("portPools[{index}]: {start} to {end} overlaps pool {:?}", other.name),
-                );
-            }
-        }
+        faults.extend(port_pool::faults(port_pools));
         for (index, rule) in domains.iter().enumerate() {
             faults.extend(rule.faults(&format!("domains[{index}]")));
         }

@@ -28,6 +28,7 @@ pub mod object;
 pub mod observed;
 mod pattern;
 pub mod pod_defaults;
+pub mod port_pool;
 pub mod publish;
 mod remark;
 pub mod removal;

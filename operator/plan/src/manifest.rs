@@ -5,6 +5,7 @@ pub mod auth;
 pub mod bootstrap;
 pub mod budget;
 pub mod config;
+pub mod gateway;
 pub mod kept;
 pub mod listen;
 pub mod mount;
@@ -84,6 +85,8 @@ pub struct ProxyObjects {
     pub budget: Object,
     /// The Deployment.
     pub deployment: Object,
+    /// With exposure `Gateway`: the Service of the block, and the route of port 443.
+    pub gateway: Vec<Object>,
 }
 
 /// A whole tenant.
@@ -122,6 +125,7 @@ impl Rendered {
                 service: service::public(inputs),
                 budget: budget::budget(inputs, Component::Proxy),
                 deployment,
+                gateway: gateway::objects(inputs),
             },
         }
     }

@@ -98,6 +98,11 @@ impl Identity {
         self.slug.clone()
     }
 
+    /// Name of the Service that carries the block of a tenant whose port 443 is on a Gateway.
+    pub fn block_service(&self) -> String {
+        format!("{}-proxy", self.slug)
+    }
+
     /// Name of the Secret with the certificate authorities of this generation.
     pub fn authorities(&self, generation: i64) -> String {
         format!("{}-ca-{generation}", self.slug)

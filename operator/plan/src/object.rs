@@ -29,6 +29,8 @@ pub enum Kind {
     PodDisruptionBudget,
     /// networking.k8s.io/v1 NetworkPolicy.
     NetworkPolicy,
+    /// gateway.networking.k8s.io/v1 TLSRoute, which is there only where the Gateway API is installed.
+    TLSRoute,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.

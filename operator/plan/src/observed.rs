@@ -111,6 +111,8 @@ pub enum FailureKind {
     Passing,
     /// A permission is missing: shows at once.
     Denied,
+    /// The cluster does not take what the spec or the fleet policy asks for: shows at once, and only a person can help.
+    Refused,
     /// A defect: shows at once.
     Defect,
 }

@@ -133,5 +133,5 @@ fn rest(observed: &Observed, pool: &str) -> TimeDelta {
         .as_ref()
         .ok()
         .and_then(|installation| installation.pool(pool))
-        .map_or(DEFAULT_REST, crate::fleet::PortPool::rest)
+        .map_or(DEFAULT_REST, crate::port_pool::PortPool::rest)
 }

@@ -60,7 +60,7 @@ pub fn assemble(
         if !settled && name != StageName::Publish {
             open = Some(Open { name, progress, unread });
             if stalled.is_none() {
-                stalled = stage.stalled;
+                stalled = stage.stalled.or_else(|| not_taken(observed, name));
             }
         }
     }
@@ -112,6 +112,13 @@ pub fn assemble(
     forget_what_does_not_apply(scope, &mut status);
     plan.status = status;
     plan
+}
+
+/// A step of the stage that the cluster refuses until a person changes something.
+fn not_taken(observed: &Observed, stage: StageName) -> Option<Stall> {
+    let failure = observed.failures.get(&(stage, Source::Step))?;
+    let message = || failure.message.clone();
+    (failure.kind == FailureKind::Refused).then(|| Stall { reason: Reason::RefusedByCluster, message: message() })
 }
 
 /// The first stage that is not settled.
@@ -226,6 +233,7 @@ fn reason_of(failure: &Failure) -> Reason {
     match failure.kind {
         FailureKind::Passing => Reason::Retrying,
         FailureKind::Denied => Reason::AccessDenied,
+        FailureKind::Refused => Reason::RefusedByCluster,
         FailureKind::Defect => Reason::Internal,
     }
 }

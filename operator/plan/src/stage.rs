@@ -9,6 +9,7 @@ pub mod identity;
 pub mod keys;
 pub mod proxy;
 pub mod publish;
+pub mod route;
 pub mod update;
 
 use chrono::TimeDelta;
@@ -175,6 +176,20 @@ impl Stage {
         let own = format!("{}-", reference.name);
         let found = troubles.iter().find(|trouble| trouble.pod.starts_with(&own))?;
         Some(format!("pod {}: {}", found.pod, found.why))
+    }
+
+    /// Adds what another one does and waits for.
+    pub fn join(&mut self, other: Stage) {
+        let Stage { verdicts, steps, waiting, stalled, wake, term, needs, pods, unread } = other;
+        self.verdicts.extend(verdicts);
+        self.steps.extend(steps);
+        self.waiting.extend(waiting);
+        self.stalled = self.stalled.take().or(stalled);
+        self.wake = self.wake.into_iter().chain(wake).min();
+        self.term = self.term.into_iter().chain(term).min();
+        self.needs.extend(needs);
+        self.pods |= pods;
+        self.unread.extend(unread);
     }
 
     /// Brings an object to what it should be; answers whether it is.

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const INSTALLATION: &str = r#"
 id: eu1
 aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com/id/1, rolePath: /tenancy/eu1/}]}
-portPools: [{name: default, start: 11100, end: 31099}]
+portPools: [{name: default, start: 11100, end: 29999}, {name: nodes, start: 30000, end: 30999}, {name: edge, start: 31000, end: 31099, gatewayRef: {name: edge, namespace: gateways, sectionName: tls}, loadBalancer: {class: metallb.io/metallb, annotations: {metallb.io/allow-shared-ip: edge}}}]
 images: {enterprise: public.ecr.aws/gravitational/teleport-ent-distroless, community: public.ecr.aws/gravitational/teleport-distroless}
 "#;
 
@@ -74,7 +74,8 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
     let wanted = Wanted::parse(tenant).expect("a good spec");
     let Goal::Pinned(version) = wanted.goal.clone() else { panic!("examples pin their version") };
     let cloud = CloudNames::new(&installation, &installation.aws.accounts[0], &identity, &wanted.region);
-    let ports = wanted.port_pool.as_ref().map(|pool| claims::block(pool, 11105));
+    let base = |pool: &str| installation.pool(pool).map_or(0, |pool| pool.start + 5);
+    let ports = wanted.port_pool.as_ref().map(|pool| claims::ports::block(pool, base(pool)));
     render(&Inputs {
         tenant: &identity,
         wanted: &wanted,
@@ -97,11 +98,12 @@ fn manifests(tenant: &Tenant) -> String {
         (rendered, preflight)
     });
     let AuthObjects { service_account, config, startup, service, budget, network, deployments } = auth;
-    let ProxyObjects { config: proxy_config, join, service: public, budget: proxy_budget, deployment } = proxy;
+    let ProxyObjects { config: proxy_config, join, service: public, budget: proxy_budget, deployment, gateway } = proxy;
     let mut objects = vec![service_account, config, startup, service, budget];
     objects.extend(network);
     objects.extend(deployments);
     objects.extend([proxy_config, join, public, proxy_budget, deployment, preflight]);
+    objects.extend(gateway);
     objects
         .into_iter()
         .map(|object| serde_saphyr::to_string(&readable(object.manifest)).expect("YAML"))

@@ -203,7 +203,7 @@ fn is_meant(texts: &Texts, wanted: &Wanted, installation: &Installation) -> Resu
     let identity = Identity { slug: texts.name.clone(), namespace: texts.namespace.clone(), id: tenant_id(&uid), uid };
     let account = &installation.aws.accounts[0];
     let cloud = CloudNames::new(installation, account, &identity, &wanted.region);
-    let ports = claims::block("default", 11105);
+    let ports = claims::ports::block("default", 11105);
     let rendered = Rendered::new(&Inputs {
         tenant: &identity,
         wanted,

@@ -6,10 +6,14 @@ mod accounts;
 mod at_rest;
 #[path = "situations/domains.rs"]
 mod domains;
+#[path = "situations/gateway.rs"]
+mod gateway;
 #[path = "situations/license.rs"]
 mod license;
 #[path = "situations/paused.rs"]
 mod paused;
+#[path = "situations/pools.rs"]
+mod pools;
 #[path = "situations/verify.rs"]
 mod verify;
 #[path = "convergence/world.rs"]

@@ -86,7 +86,10 @@ fn of_installation(installation: &Installation) -> String {
     let domains = if domains.is_empty() { "any".to_owned() } else { domains.join(", ") };
     let pools: Vec<String> = port_pools
         .iter()
-        .map(|pool| format!("{} ({} blocks)", pool.name, (u32::from(pool.end) + 1 - u32::from(pool.start)) / 5))
+        .map(|pool| {
+            let then = pool.overflow.as_ref().map_or(String::new(), |next| format!(", then {next}"));
+            format!("{} ({} blocks{then})", pool.name, pool.capacity())
+        })
         .collect();
     let pools = if pools.is_empty() { "none".to_owned() } else { pools.join(", ") };
     let accounts: Vec<String> = aws
@@ -114,7 +117,7 @@ mod tests {
     const INSTALLATION_TEXT: &str = r#"
 id: eu1
 aws: {accounts: [{id: "123456789012", regions: [us-west-2], oidcProvider: oidc.example.com, rolePath: /t/}]}
-portPools: [{name: default, start: 11100, end: 31099}]
+portPools: [{name: default, start: 11100, end: 31099, maxBlocks: 9, overflow: more}, {name: more, start: 31100, end: 31199}]
 images: {enterprise: example.com/ent, community: example.com/oss}
 "#;
     const RELEASES_TEXT: &str =
@@ -135,7 +138,7 @@ images: {enterprise: example.com/ent, community: example.com/oss}
         assert_eq!(
             lines,
             [
-                "installation.yaml: installation eu1, AWS accounts: 123456789012 in us-west-2 (900 tenants), domains: any, port pools: default (4000 blocks)",
+                "installation.yaml: installation eu1, AWS accounts: 123456789012 in us-west-2 (900 tenants), domains: any, port pools: default (9 blocks, then more), more (20 blocks)",
                 "releases.yaml: 1 releases, the newest 18.1.0, channels: stable",
             ]
         );

@@ -342,6 +342,7 @@ impl Course<'_> {
             Some(failure) => Progress {
                 reason: match failure.kind {
                     FailureKind::Denied => Reason::AccessDenied,
+                    FailureKind::Refused => Reason::RefusedByCluster,
                     FailureKind::Passing | FailureKind::Defect => Reason::InProgress,
                 },
                 message: format!("the web certificate: {what}; the last attempt failed: {}", failure.message),

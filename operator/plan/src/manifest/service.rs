@@ -1,6 +1,7 @@
 //! The Services of a tenant.
 
 use crds::network::Exposure;
+use crds::tenant_status::Ports;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -32,21 +33,15 @@ pub fn auth(inputs: &Inputs<'_>) -> Object {
     )
 }
 
-/// The public Service: 443 and, for tenants with a block, its five ports.
+/// The public Service: 443 and, for tenants with a block that no Gateway stands before, its five ports.
 pub fn public(inputs: &Inputs<'_>) -> Object {
     let tenant = inputs.tenant;
+    let exposure = inputs.wanted.exposure;
     let mut ports = vec![port("tls", 443, WEB)];
-    if let Some(block) = inputs.ports {
-        ports.extend([
-            port("ssh", block.ssh, SSH),
-            port("tunnel", block.tunnel, TUNNEL),
-            port("kube", block.kube, KUBE),
-            port("mysql", block.mysql, MYSQL),
-            // PostgreSQL is served by the web listener.
-            port("postgres", block.postgres, WEB),
-        ]);
-    }
-    let balanced = inputs.wanted.exposure == Exposure::LoadBalancer;
+    // A Gateway has a Service of its own for them.
+    let block = inputs.ports.filter(|_| exposure != Exposure::Gateway);
+    ports.extend(block.into_iter().flat_map(|block| of_block(block, exposure)));
+    let balanced = exposure == Exposure::LoadBalancer;
     let Balancer { class, annotations: _, source_ranges, ip_family_policy } = &inputs.wanted.balancer;
     let (mut annotations, _) = consent::annotations(inputs.wanted, inputs.installation);
     if balanced {
@@ -63,7 +58,7 @@ pub fn public(inputs: &Inputs<'_>) -> Object {
                 load_balancer_source_ranges: Some(source_ranges.clone())
                     .filter(|ranges| balanced && !ranges.is_empty()),
                 ip_family_policy: ip_family_policy.map(|policy| format!("{policy:?}")),
-                type_: Some(if balanced { "LoadBalancer" } else { "ClusterIP" }.into()),
+                type_: Some(type_of(exposure).into()),
                 // Six node ports a tenant would use the cluster's whole range up with 460 tenants; balancers that go to the
                 // pods, or through kube-proxy's load-balancer address, need none.
                 allocate_load_balancer_node_ports: balanced.then_some(false),
@@ -74,6 +69,28 @@ pub fn public(inputs: &Inputs<'_>) -> Object {
             ..Service::default()
         },
     )
+}
+
+fn type_of(exposure: Exposure) -> &'static str {
+    match exposure {
+        Exposure::LoadBalancer => "LoadBalancer",
+        // The Gateway reaches it inside the cluster.
+        Exposure::ClusterIP | Exposure::Gateway => "ClusterIP",
+        Exposure::NodePort => "NodePort",
+    }
+}
+
+/// The five ports of a block. What clients are told is the same number everywhere, so it is that of the node as well.
+pub fn of_block(block: &Ports, exposure: Exposure) -> [ServicePort; 5] {
+    let ports = [
+        port("ssh", block.ssh, SSH),
+        port("tunnel", block.tunnel, TUNNEL),
+        port("kube", block.kube, KUBE),
+        port("mysql", block.mysql, MYSQL),
+        // PostgreSQL is served by the web listener.
+        port("postgres", block.postgres, WEB),
+    ];
+    ports.map(|port| ServicePort { node_port: (exposure == Exposure::NodePort).then_some(port.port), ..port })
 }
 
 fn port(name: &str, port: i32, target: u16) -> ServicePort {

@@ -7,7 +7,8 @@ use crds::{ConditionType, Reason};
 use serde_json::Value;
 
 use super::deployment::Rollout;
-use super::{Answer, POLL, Scope, Stage};
+use super::route::{self, Taken};
+use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::course::Target;
 use crate::fact::Fact;
 use crate::manifest::Rendered;
@@ -37,18 +38,39 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
     if !target.held || live.is_none() {
         there &= stage.ensure(scope, &proxy.config) & stage.ensure(scope, &proxy.join);
     }
+    // Read with the others, and made after the Deployment: a Gateway that is not to be had keeps no pods from running.
+    let mut outside = Stage::default();
+    let published = proxy.gateway.iter().fold(true, |all, object| outside.ensure(scope, object) & all);
+    stage.needs.append(&mut outside.needs);
     if !there || !stage.ensure(scope, &target.applicable(&proxy.deployment, live)) {
         return;
     }
+    stage.join(outside);
     let rollout = live.map(Rollout::of).unwrap_or_default();
     if !rollout.complete {
         stage.waits_for_pods(scope, &proxy.deployment.reference, live);
         return;
     }
-    if scope.wanted.exposure == Exposure::LoadBalancer && endpoints(scope).addresses.is_empty() {
+    if !published {
+        return;
+    }
+    let balanced = match scope.wanted.exposure {
+        Exposure::LoadBalancer => Some(&proxy.service),
+        Exposure::Gateway => proxy.gateway.iter().find(|object| object.reference.kind == Kind::Service),
+        Exposure::ClusterIP | Exposure::NodePort => None,
+    };
+    if let Some(service) = balanced.filter(|_| endpoints(scope).addresses.is_empty()) {
         let named = scope.wanted.balancer.class.as_ref();
         let named = named.map(|class| format!(" of spec.network.loadBalancerClass {class}")).unwrap_or_default();
-        stage.waits(format!("the load balancer{named} to give {} an address", proxy.service.reference));
+        stage.waits(format!("the load balancer{named} to give {} an address", service.reference));
+    }
+    for wanted in proxy.gateway.iter().filter(|object| object.reference.kind == Kind::TLSRoute) {
+        let live = scope.observed.objects.known(&wanted.reference).unwrap_or(&Value::Null);
+        match route::taken(wanted, live) {
+            Taken::Yes => {}
+            Taken::NotYet(what) => stage.waits(what),
+            Taken::No(message) => stage.stalls(Reason::RouteNotAccepted, message, RETRY),
+        }
     }
     match &scope.observed.teleport.web {
         Fact::Known(ping)
@@ -132,10 +154,14 @@ fn complaint(scope: &Scope<'_>, ping: &WebPing, target: &Target, ports: Option<&
 
 /// Where the tenant is reached, as far as it is known.
 pub fn endpoints(scope: &Scope<'_>) -> Endpoints {
-    let service = scope.observed.objects.known(&Ref::new(Kind::Service, scope.tenant.public_service()));
+    let name = match scope.wanted.exposure {
+        Exposure::Gateway => scope.tenant.block_service(),
+        Exposure::LoadBalancer | Exposure::ClusterIP | Exposure::NodePort => scope.tenant.public_service(),
+    };
+    let service = scope.observed.objects.known(&Ref::new(Kind::Service, name));
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let addresses = match (scope.wanted.exposure, service) {
-        (Exposure::LoadBalancer, Some(service)) => service["status"]["loadBalancer"]["ingress"]
+        (Exposure::LoadBalancer | Exposure::Gateway, Some(service)) => service["status"]["loadBalancer"]["ingress"]
             .as_array()
             .into_iter()
             .flatten()
@@ -143,7 +169,16 @@ pub fn endpoints(scope: &Scope<'_>) -> Endpoints {
             .take(ADDRESSES)
             .collect(),
         (Exposure::ClusterIP, Some(service)) => text(&service["spec"]["clusterIP"]).into_iter().collect(),
-        (_, None) => Vec::new(),
+        // Those of nodes come and go.
+        (Exposure::NodePort, Some(_)) | (_, None) => Vec::new(),
     };
-    Endpoints { web: format!("{}:443", scope.wanted.domain), addresses }
+    let node_port = service.filter(|_| scope.wanted.exposure == Exposure::NodePort).and_then(node_port);
+    Endpoints { web: format!("{}:443", scope.wanted.domain), addresses, node_port }
+}
+
+/// The port of the nodes behind which 443 is.
+fn node_port(service: &Value) -> Option<i32> {
+    let mut ports = service["spec"]["ports"].as_array()?.iter();
+    let web = ports.find(|port| port["port"] == 443)?;
+    i32::try_from(web["nodePort"].as_i64()?).ok()
 }

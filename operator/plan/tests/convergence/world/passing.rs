@@ -86,6 +86,11 @@ impl World {
                 | Kind::ServiceAccount
                 | Kind::PodDisruptionBudget
                 | Kind::NetworkPolicy => continue,
+                Kind::TLSRoute => {
+                    let condition = |type_| json!({"type": type_, "status": "True", "observedGeneration": live["metadata"]["generation"]});
+                    let conditions = [condition("Accepted"), condition("ResolvedRefs")];
+                    json!({"parents": [{"parentRef": live["spec"]["parentRefs"][0], "conditions": conditions}]})
+                }
             };
             if live["status"] != status {
                 Arc::make_mut(live)["status"] = status;
