@@ -13,8 +13,8 @@ use crate::course::{self, Versions};
 use crate::manifest::kept::Kept;
 use crate::manifest::{Inputs, Rendered};
 use crate::names::{self, Identity};
-use crate::observed::{Observed, StageName};
-use crate::stage::{Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, publish, update};
+use crate::observed::{Observed, Source, StageName};
+use crate::stage::{POLL, RETRY, Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, publish, update};
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
@@ -213,7 +213,10 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     if let Some(wake) = issuing.wake {
         plan.wake = Some(plan.wake.map_or(wake, |earliest| earliest.min(wake)));
     }
-    plan.beside = issuing.wake.filter(|_| plan.status.issuance.is_some());
+    // What is made beside the stages goes on when one of them fails; in vain it is not tried at full speed.
+    let failed = scope.observed.failures.contains_key(&(StageName::Certificates, Source::Step));
+    let next = issuing.step.as_ref().map(|_| if failed { RETRY } else { POLL });
+    plan.beside = issuing.wake.or(next).filter(|_| plan.status.issuance.is_some());
     let issues = issuing.step.map(|step| (StageName::Certificates, Step::Acme(step)));
     plan.steps.splice(0..0, issues);
     if paused {

@@ -164,7 +164,13 @@ impl Course<'_> {
             return self.says("the order is being recorded");
         }
         if let Some(problem) = &facts.problem {
-            return self.failed(problem);
+            // An order that the server only wants to be left alone for a while goes on afterwards.
+            let order = self.issuance.order.take().filter(|_| matches!(problem.kind, Kind::Wait(_)));
+            let mut outcome = self.failed(problem);
+            if let Some(issuance) = &mut outcome.issuance {
+                issuance.order = order;
+            }
+            return outcome;
         }
         let now = self.scope.observed.now;
         if let Some(at) = self.issuance.retry_at.as_ref().map(|at| from_jiff(at.0)).filter(|at| *at > now) {
@@ -312,11 +318,7 @@ impl Course<'_> {
         issuance.problem = Some(problem.text.chars().take(TEXT).collect());
         issuance.needs_person = problem.kind == Kind::Person;
         issuance.retry_at = Some(Time(to_jiff(retry_at)));
-        (issuance.position, issuance.expected_at) = (None, None);
-        // An order that the server only wants to be left alone for a while goes on afterwards.
-        if !matches!(problem.kind, Kind::Wait(_)) {
-            issuance.order = None;
-        }
+        (issuance.order, issuance.position, issuance.expected_at) = (None, None, None);
         let progress =
             Progress { reason: Reason::IssuanceFailed, message: problem.text.clone(), person: issuance.needs_person };
         self.ends(None, progress)
