@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use crds::Tenant;
 use e2e::http::Http;
-use e2e::testbed::{TestBed, namespace, wait_until};
+use e2e::testbed::{NAMESPACE, TestBed, namespace, wait_until};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -80,7 +80,10 @@ pub async fn is_kept(bed: &TestBed, front: &Front) -> anyhow::Result<()> {
                 .iter()
                 .filter(|waiting| tenants.iter().any(|tenant| tenant.name_any() == waiting.name && issued(tenant)));
             let done: BTreeSet<&str> = done.map(|waiting| waiting.name.as_str()).collect();
-            ensure!(done.is_subset(&wanted), "served out of turn: {:?}", done.difference(&wanted));
+            if !done.is_subset(&wanted) {
+                let out: Vec<&str> = done.symmetric_difference(&wanted).copied().collect();
+                bail!("served out of turn: {}", told(bed, &tenants, &out).await?);
+            }
             Ok((done == wanted).then_some(()))
         })
         .await?;
@@ -142,4 +145,20 @@ fn line(tenants: &[Tenant]) -> Vec<Waiting> {
 async fn faults(bed: &TestBed, faults: Value) -> anyhow::Result<()> {
     let url = format!("{}/testbed/faults", bed.cloud().endpoint());
     Http::new("")?.post(&url, &faults).await?.success().context("the emulator takes no faults").map(drop)
+}
+
+/// What the operator knows of some tenants, and what stands of them in its book.
+async fn told(bed: &TestBed, tenants: &[Tenant], names: &[&str]) -> anyhow::Result<String> {
+    let book = bed.kubectl(["-n", NAMESPACE, "get", "configmap", "tenant-operator-acme-orders", "-o", "yaml"]).await?;
+    let book: Vec<&str> = book.split("{\"at\"").filter(|entry| names.iter().any(|name| entry.contains(name))).collect();
+    let found = tenants.iter().filter(|tenant| names.contains(&tenant.name_any().as_str()));
+    let found: Vec<String> = found
+        .map(|tenant| {
+            let status = tenant.status.clone().unwrap_or_default();
+            let stalled =
+                status.conditions.iter().find(|condition| condition.type_ == "Stalled").map(|found| &found.message);
+            format!("{} {:?} Stalled {stalled:?}", tenant.name_any(), status.issuance)
+        })
+        .collect();
+    Ok(format!("{found:#?} {book:#?}"))
 }

@@ -37,18 +37,16 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
         "Tenant",
         &held,
         &json!({"next": {
-            "kind": "Major", "to": "18.1.0", "hops": 1, "actionable": true, "missed": 0, "dueSince": "~^20.*Z$",
+            "kind": "Major", "to": "18.1.0", "hops": 1, "actionable": true, "dueSince": "~^20.*Z$",
             "blockers": [{"reason": "AgentsBehind", "message": "~^2 of the required agents"}],
         }}),
     )?;
-    let window = cluster::object(bed, "major", "maintenancewindow", "default").await?.context("no window")?;
-    says(
-        "MaintenanceWindow",
-        &window["status"],
-        &json!({
-            "current": {"start": "2027-03-07T02:00:00Z", "end": "2027-03-07T05:00:00Z"},
-        }),
-    )?;
+    wait_until("the window to say that it is open", SHOWS, || async {
+        let window = cluster::object(bed, "major", "maintenancewindow", "default").await?.context("no window")?;
+        let current = json!({"current": {"start": "2027-03-07T02:00:00Z", "end": "2027-03-07T05:00:00Z"}});
+        says("MaintenanceWindow", &window["status"], &current).map(Some)
+    })
+    .await?;
 
     publish::warned(bed, "major", "waits for 2 agents that still run an older major version: old-").await?;
 
@@ -61,6 +59,9 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
         &late,
         &json!({"next": {"lastMissed": {"start": "2027-03-07T02:00:00Z", "reason": "AgentsBehind"}}}),
     )?;
+    let count = |status: &Value| status["next"]["missed"].as_i64().unwrap_or_default();
+    ensure!(count(&late) == count(&held) + 1, "{} windows were missed, and then {}", count(&held), count(&late));
+    seen("Tenant", "status.next.missed", count(&late));
     bed.agents_move_to(&domain, "17.5.2");
     let held = bed.await_blockers("major", "major", &["WindowClosed"], SHOWS).await?;
     says("Tenant", &held, &json!({"next": {"notBefore": "2027-03-14T02:00:00Z"}}))?;
