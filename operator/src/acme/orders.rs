@@ -13,7 +13,7 @@ use kube::Api;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use plan::acme::course::waiting;
-use plan::acme::ledger::{Entry, Ledger, Limits, Turn, Waiting};
+use plan::acme::ledger::{Ledger, Limits, Turn, Waiting};
 use plan::names::MANAGER;
 use tokio::sync::Mutex;
 
@@ -63,19 +63,21 @@ impl Orders {
         Ok(ledger.turn(&line, asker, limits, now))
     }
 
-    /// Takes a place. None left = somebody else was faster: the next look decides anew.
+    /// Takes a place, if it is still this tenant's turn. Else somebody was faster: the next look decides anew.
     pub(super) async fn take(
         &self,
         api: &Api<ConfigMap>,
-        entry: &Entry,
+        fleet: &Fleet,
+        asker: &Waiting,
         limits: Limits,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let attempt = || format!("take a place for the order of {}", entry.domain);
+        let attempt = || format!("take a place for the order of {}", asker.domain);
         let mut book = self.book.lock().await;
         *book = None;
         let (mut ledger, found) = read(api).await?;
-        if ledger.take(entry.clone(), limits, now).is_err() {
+        let turn = ledger.turn(&in_line(fleet, now), asker, limits, now);
+        if matches!(turn, Turn::Later { .. }) || ledger.take(asker.entry(now), limits, now).is_err() {
             return Err(Error::Overtaken { attempt: attempt() });
         }
         let text = serde_json::to_string(&ledger)
@@ -131,10 +133,7 @@ fn in_line(fleet: &Fleet, now: DateTime<Utc>) -> BTreeSet<Waiting> {
 
 fn stands(tenant: &Tenant, now: DateTime<Utc>) -> Option<Waiting> {
     let goes = tenant.metadata.deletion_timestamp.is_some() && !tenant.spec.deletion_protection;
-    // Whoever needs a person would hold up everybody behind.
-    let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
-    let stalled = conditions.into_iter().any(|condition| condition.type_ == "Stalled" && condition.status == "True");
-    if stalled || tenant.spec.paused || goes || tenant.spec.certificates.web.issuer != Issuer::Acme {
+    if tenant.spec.paused || goes || tenant.spec.certificates.web.issuer != Issuer::Acme {
         return None;
     }
     of(tenant, now)
