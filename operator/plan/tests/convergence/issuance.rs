@@ -35,6 +35,18 @@ fn runs(world: &mut World, times: usize) {
     }
 }
 
+/// Until the proof stands in the zone.
+fn until_presented(world: &mut World) {
+    for _ in 0..ENOUGH {
+        if !world.acme.records.is_empty() {
+            return;
+        }
+        run(world, usize::MAX);
+        world.tick();
+    }
+    panic!("no proof is presented: {:?}", world.tenant.status);
+}
+
 fn problem(kind: Kind) -> Problem {
     Problem { kind, text: "the server says why".into() }
 }
@@ -167,13 +179,7 @@ fn the_former_certificate_serves_until_the_new_one_is_there() {
 fn giving_it_up_in_the_middle_leaves_nothing_behind() {
     for effects in 1..12 {
         let mut world = World::new(public());
-        for _ in 0..ENOUGH {
-            if !world.acme.records.is_empty() {
-                break;
-            }
-            run(&mut world, usize::MAX);
-            world.tick();
-        }
+        until_presented(&mut world);
         runs(&mut world, effects % 3);
         if effects % 2 == 0 {
             world.acme.memory = Default::default();
@@ -188,13 +194,7 @@ fn giving_it_up_in_the_middle_leaves_nothing_behind() {
 #[test]
 fn a_removed_tenant_takes_its_proof_along() {
     let mut world = World::new(public());
-    for _ in 0..ENOUGH {
-        if !world.acme.records.is_empty() {
-            break;
-        }
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
+    until_presented(&mut world);
     assert!(!world.acme.records.is_empty());
     world.acme.memory = Default::default();
     world.delete();
