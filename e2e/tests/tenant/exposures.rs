@@ -8,7 +8,7 @@ use e2e::testbed::{Reach, TestBed, wait_until};
 use serde_json::{Value, json};
 
 use super::manifest::{READY, apply, apply_ready, condition, tenant, with};
-use super::{cluster, rush};
+use super::{cluster, covered, rush};
 
 const SHARED: &str = "metallb.io/allow-shared-ip";
 const BEHIND: &str = "behind";
@@ -49,6 +49,7 @@ pub async fn on_the_nodes(bed: &TestBed) -> anyhow::Result<()> {
     let web = i64::from(endpoints.node_port.context("no node port is published")?);
     let block = [ports.ssh, ports.tunnel, ports.kube, ports.mysql, ports.postgres].map(i64::from);
     ensure!(node_ports == [&[web][..], &block].concat(), "{node_ports:?} for {web} and {block:?}");
+    covered::seen("Tenant", "status.endpoints.nodePort", web);
     ensure!((31500..31600).contains(&ports.ssh) && ports.pool == "nodes", "{ports:?}");
     let address = service["spec"]["clusterIP"].as_str().context("an address")?.to_owned();
     let authority = bed.authority("noded", "noded").await?;
