@@ -45,7 +45,6 @@ const TOLD: Duration = Duration::from_secs(60);
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 /// How often the server is asked when to renew, at most, and where it does not say.
 const SUGGESTION: Duration = Duration::from_secs(6 * 3600);
-
 /// When to ask again after no answer.
 const UNANSWERED: Duration = Duration::from_secs(600);
 
@@ -186,13 +185,13 @@ impl Acme {
         let issuance = tenant.status.as_ref().and_then(|status| status.issuance.as_ref());
         let mut facts = AcmeFacts::default();
         let wanted = tenant.spec.certificates.web.issuer == Issuer::Acme;
-        let installation = context.policy.current();
-        let policy = installation.as_ref().ok().and_then(|installation| installation.acme.as_ref());
-        let Some(policy) = policy.filter(|_| wanted || issuance.is_some()) else {
+        if !wanted && issuance.is_none() {
+            return (facts, None);
+        }
+        let Ok(installation) = context.policy.current() else { return (facts, None) };
+        let Some(policy) = &installation.acme else {
             // Without a policy nothing that was made is within reach; what lies in the cluster goes with the Tenant.
-            if installation.is_ok() {
-                (facts.records, facts.key) = (Fact::Absent, Fact::Absent);
-            }
+            (facts.records, facts.key) = (Fact::Absent, Fact::Absent);
             return (facts, None);
         };
         let mut failure = None;
@@ -218,7 +217,10 @@ impl Acme {
             Err(error) => believe(error),
         }
         let resting = issuance.retry_at.as_ref().is_some_and(|at| from_jiff(at.0) > now);
-        if !resting && wanted {
+        if resting && wanted {
+            return (facts, failure);
+        }
+        if wanted {
             match self.order(identity, issuance, policy, context).await {
                 Ok(found) => facts.order = found,
                 Err(error) => believe(error),
@@ -231,11 +233,8 @@ impl Acme {
                 }
             }
         }
-        if resting && wanted {
-            return (facts, failure);
-        }
         match self.zone(tenant, policy).await {
-            Ok(zone) => facts.zone = Fact::answered(zone.map(|(_, zone)| zone)),
+            Ok(zone) => facts.zone = Fact::answered(zone),
             Err(error) => believe(error.into()),
         }
         if let Some(zone) = &issuance.zone {
@@ -295,14 +294,10 @@ impl Acme {
         Ok(Fact::answered(found))
     }
 
-    async fn zone<'a>(
-        &self,
-        tenant: &Tenant,
-        policy: &'a Policy,
-    ) -> std::result::Result<Option<(&'a HostedZone, String)>, AcmeError> {
+    async fn zone(&self, tenant: &Tenant, policy: &Policy) -> std::result::Result<Option<String>, AcmeError> {
         let Some(hosted) = policy.zone(&tenant.spec.domain) else { return Ok(None) };
         let found = self.route53.zone(hosted, &tenant.spec.domain).await?;
-        Ok(found.map(|zone| (hosted, zone.id)))
+        Ok(found.map(|zone| zone.id))
     }
 
     /// `proving`: the values that an order wants, while it wants any.

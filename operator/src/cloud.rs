@@ -18,7 +18,7 @@ use plan::cloud::facts::{BucketFacts, RoleFacts, TableFacts};
 use plan::cloud::step::CloudStep;
 
 pub use aws::Aws;
-pub(crate) use aws::timeouts;
+pub(crate) use aws::{config, timeouts};
 pub use error::{CloudError, Refusal};
 
 /// One cloud account. A read that answers `Ok` is complete: what is not set is known not to be set.

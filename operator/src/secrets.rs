@@ -99,7 +99,8 @@ fn fact<T>(
     }
 }
 
-fn entry(secret: &Secret, key: &str) -> Contents<String> {
+/// A text in a Secret, or what is wrong with it.
+pub fn entry(secret: &Secret, key: &str) -> Contents<String> {
     let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or(format!("has no key {key}"))?;
     String::from_utf8(bytes.0.clone()).map_err(|_| format!("holds no text under {key}"))
 }

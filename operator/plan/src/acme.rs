@@ -13,7 +13,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::fact::Fact;
-use ledger::{Entry, Turn};
+use ledger::{Turn, Waiting, registered};
 use problem::Problem;
 use renewal::Suggestion;
 
@@ -95,7 +95,7 @@ pub enum AcmeStep {
     /// Make a private key and store it: created, never applied, so that an existing one wins.
     CreateKey,
     /// Take a place within the limits of the server.
-    TakePlace(Box<Entry>),
+    TakePlace(Box<Waiting>),
     /// Order the certificate.
     Order {
         /// Cluster name.
@@ -164,7 +164,7 @@ impl fmt::Display for AcmeStep {
         let label = self.label();
         match self {
             AcmeStep::CreateKey | AcmeStep::RemoveKey => write!(formatter, "{label}"),
-            AcmeStep::TakePlace(entry) => write!(formatter, "{label} under {}", entry.registered),
+            AcmeStep::TakePlace(asker) => write!(formatter, "{label} under {}", registered(&asker.domain)),
             AcmeStep::Order { domain, .. } => write!(formatter, "{label} {domain}"),
             AcmeStep::Present { zone, domain, .. } | AcmeStep::RemoveRecords { zone, domain } => {
                 write!(formatter, "{label} {} in zone {zone}", record_name(domain))

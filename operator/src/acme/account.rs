@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
 use plan::acme::policy::{Acme, ExternalAccount};
+use plan::acme::problem;
 use plan::names::MANAGER;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -20,6 +21,7 @@ use super::Server;
 use super::error::AcmeError;
 use super::transport::{Patience, Transport};
 use crate::error::{Error, Result};
+use crate::secrets::entry;
 
 /// Keeps the account's key when somebody deletes its Secret by mistake: another key is another account.
 const GUARD: &str = "tenancy.dev/acme-account";
@@ -40,6 +42,8 @@ pub(super) async fn open(secrets: &Api<Secret>, policy: &Acme) -> Result<Server>
         let patience = Arc::clone(&patience);
         move |source| super::refused(attempt, &patience, source)
     };
+    let contacts = policy.email.as_ref().map(|email| format!("mailto:{email}"));
+    let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
     let name = &policy.account_secret_ref.name;
     let stored = read(secrets, name).await?;
     let account = match (stored, &policy.external_account) {
@@ -61,8 +65,6 @@ pub(super) async fn open(secrets: &Api<Secret>, policy: &Acme) -> Result<Server>
             // The library makes the key of a bound account itself, so that it can only be stored afterwards. An account whose answer
             // was lost stays unused.
             let binding = binding(secrets, external).await?;
-            let contacts = contacts(policy);
-            let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
             let new = NewAccount { contact: &contacts, terms_of_service_agreed: true, only_return_existing: false };
             let made = builder()?.create(&new, policy.directory.clone(), Some(&binding)).await;
             let (account, credentials) = made.map_err(refused("open a bound account"))?;
@@ -73,9 +75,7 @@ pub(super) async fn open(secrets: &Api<Secret>, policy: &Acme) -> Result<Server>
             account
         }
     };
-    if policy.email.is_some() {
-        let contacts = contacts(policy);
-        let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    if !contacts.is_empty() {
         account.update_contacts(&contacts).await.map_err(refused("take the address of the account"))?;
     }
     Ok(Server { account, patience })
@@ -91,13 +91,8 @@ async fn create(
     builder.create_from_key(pair, policy.directory.clone()).await.map(|(account, _)| account)
 }
 
-fn contacts(policy: &Acme) -> Vec<String> {
-    policy.email.iter().map(|email| format!("mailto:{email}")).collect()
-}
-
 fn is_unknown(error: &instant_acme::Error) -> bool {
-    const UNKNOWN: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
-    matches!(error, instant_acme::Error::Api(problem) if problem.r#type.as_deref() == Some(UNKNOWN))
+    matches!(error, instant_acme::Error::Api(problem) if problem::word(problem.r#type.as_deref()) == "accountDoesNotExist")
 }
 
 fn pair(key: &[u8], name: &str) -> std::result::Result<(Key, PrivateKeyDer<'static>), AcmeError> {
@@ -145,12 +140,8 @@ async fn binding(secrets: &Api<Secret>, external: &ExternalAccount) -> Result<Ex
     let found = secrets.get_opt(name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
     let fault = |fault: &str| AcmeError::Secret { name: name.clone(), fault: fault.to_owned() };
     let secret = found.ok_or_else(|| fault("does not exist: create it with the key hmacKey"))?;
-    let text = entry(&secret, HMAC).ok_or_else(|| fault("has no key hmacKey"))?;
+    let text = entry(&secret, HMAC).map_err(|_| fault("has no key hmacKey"))?;
     let bytes = URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
     let bytes = bytes.map_err(|_| fault("holds no base64url under hmacKey"))?;
     Ok(ExternalAccountKey::new(external.key_id.clone(), &bytes))
-}
-
-fn entry(secret: &Secret, key: &str) -> Option<String> {
-    String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
 }

@@ -123,5 +123,5 @@ impl AcmeError {
 
 /// Sorts what the server says.
 pub(super) fn kind_of(problem: &instant_acme::Problem, until: Option<DateTime<Utc>>) -> Kind {
-    problem::kind(problem.r#type.as_deref().unwrap_or_default(), until)
+    problem::kind(problem.r#type.as_deref(), until)
 }

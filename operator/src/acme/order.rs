@@ -7,7 +7,7 @@ use instant_acme::{
     AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order,
     OrderStatus,
 };
-use plan::acme::problem::{Kind, Problem};
+use plan::acme::problem::{self, Kind, Problem};
 use plan::acme::renewal::Suggestion;
 use plan::acme::{OrderFacts, OrderStage, names};
 
@@ -41,9 +41,8 @@ pub(super) async fn read(server: &Server, url: &str) -> Result<Option<OrderFacts
 
 /// Whether the server says that it has no such order, or none for this account. Not every problem names its HTTP status.
 fn is_unknown(problem: &instant_acme::Problem) -> bool {
-    const PREFIX: &str = "urn:ietf:params:acme:error:";
-    let type_ = problem.r#type.as_deref().and_then(|type_| type_.strip_prefix(PREFIX));
-    problem.status == Some(404) || matches!(type_, Some("malformed" | "unauthorized" | "accountDoesNotExist"))
+    let unknown = ["malformed", "unauthorized", "accountDoesNotExist"];
+    problem.status == Some(404) || unknown.contains(&problem::word(problem.r#type.as_deref()))
 }
 
 /// The proofs of an order.

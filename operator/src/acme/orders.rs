@@ -45,22 +45,17 @@ impl Orders {
         limits: Limits,
         now: DateTime<Utc>,
     ) -> Result<Turn> {
+        // Nobody takes a place in between: who has left the line since would stand in neither.
         let mut book = self.book.lock().await;
-        let ledger = match book.as_ref().filter(|(at, _)| at.elapsed() < BOOK) {
-            Some((_, ledger)) => ledger.clone(),
-            None => {
-                let (ledger, _) = read(api).await?;
-                *book = Some((Instant::now(), ledger.clone()));
-                ledger
-            }
+        book.take_if(|(at, _)| at.elapsed() >= BOOK);
+        let (_, ledger) = match &mut *book {
+            Some(known) => known,
+            none => none.insert((Instant::now(), read(api).await?.0)),
         };
-        drop(book);
         let mut line = self.line.lock().await;
-        if line.as_ref().is_none_or(|(at, _)| at.elapsed() >= LINE) {
-            *line = Some((Instant::now(), in_line(fleet, now)));
-        }
-        let line = line.as_ref().map(|(_, line)| line.clone()).unwrap_or_default();
-        Ok(ledger.turn(&line, asker, limits, now))
+        line.take_if(|(at, _)| at.elapsed() >= LINE);
+        let (_, line) = line.get_or_insert_with(|| (Instant::now(), in_line(fleet, now)));
+        Ok(ledger.turn(line, asker, limits, now))
     }
 
     /// Takes a place, if it is still this tenant's turn. Else somebody was faster: the next look decides anew.

@@ -10,7 +10,7 @@ use plan::acme::problem::{Kind, Problem};
 use plan::acme::{AcmeStep, mark};
 use plan::names::Identity;
 
-use super::{Acme, AcmeError, Attempt, Made, attempt_of, hosted, order, orders};
+use super::{Acme, AcmeError, Attempt, Made, attempt_of, hosted, order};
 use crate::context::Context;
 use crate::error::{Error, Result, chain};
 use crate::secrets;
@@ -27,7 +27,7 @@ impl Acme {
     ) -> Result<()> {
         let attempt = tenant.status.as_ref().and_then(|status| status.issuance.as_ref()).map(attempt_of);
         let attempt = attempt.unwrap_or_default();
-        let outcome = self.attempt(step, attempt, (tenant, identity), context, now).await;
+        let outcome = self.attempt(step, attempt, identity, context, now).await;
         let problem = match &outcome {
             Err(Error::Acme(error)) => error.problem(step),
             // The certificate is another one than was asked for: it never will be.
@@ -57,7 +57,7 @@ impl Acme {
         &self,
         step: &AcmeStep,
         attempt: Attempt,
-        (tenant, identity): (&Tenant, &Identity),
+        identity: &Identity,
         context: &Context,
         now: DateTime<Utc>,
     ) -> Result<()> {
@@ -71,10 +71,9 @@ impl Acme {
                 self.kept().remove(&identity.uid);
                 secrets::remove_next_web_key(&context.client, identity).await
             }
-            AcmeStep::TakePlace(_) => {
-                let asker = orders::of(tenant, now).ok_or_else(|| missing("the tenant stands in no line".into()))?;
+            AcmeStep::TakePlace(asker) => {
                 let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
-                self.orders.take(&api, &context.fleet, &asker, policy.limits(), now).await
+                self.orders.take(&api, &context.fleet, asker, policy.limits(), now).await
             }
             AcmeStep::Order { domain, replaces } => {
                 let server = self.server(policy, context).await?;

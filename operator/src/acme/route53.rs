@@ -4,9 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_config::Region;
 use aws_sdk_route53::Client;
 use aws_sdk_route53::types::{
     Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
@@ -16,7 +14,7 @@ use plan::acme::record_name;
 use tokio::sync::Mutex;
 
 use super::error::AcmeError;
-use crate::cloud::{CloudError, timeouts};
+use crate::cloud::{self, CloudError, timeouts};
 
 /// Between two calls.
 const PACE: Duration = Duration::from_millis(200);
@@ -28,8 +26,6 @@ const ZONES: Duration = Duration::from_secs(600);
 const TTL: i64 = 60;
 /// Route 53 is global; its requests are signed for this region.
 const REGION: &str = "us-east-1";
-/// Under this name calls by a role that was taken stand in CloudTrail.
-const SESSION: &str = "tenant-operator";
 
 /// A public hosted zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +58,7 @@ impl Route53 {
         if let Some(client) = state.clients.get(&zone.role_arn) {
             return client.clone();
         }
-        let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
-        let config = match &zone.role_arn {
-            None => own,
-            Some(role) => {
-                let taken = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&own).build().await;
-                own.into_builder().credentials_provider(SharedCredentialsProvider::new(taken)).build()
-            }
-        };
+        let config = cloud::config(zone.role_arn.as_deref()).await;
         let config = aws_sdk_route53::config::Builder::from(&config)
             .region(Region::new(REGION))
             .timeout_config(timeouts())

@@ -65,11 +65,7 @@ impl Aws {
     /// The account with this id, with credentials and endpoint from the environment; `role` is taken with them first. Its
     /// credentials last an hour and are renewed by the library.
     pub async fn new(account: &str, role: Option<&str>) -> Aws {
-        let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
-        let Some(role) = role else { return Aws::with_config(account, own) };
-        let taken = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&own).build().await;
-        let config = own.into_builder().credentials_provider(SharedCredentialsProvider::new(taken)).build();
-        Aws::with_config(account, config)
+        Aws::with_config(account, config(role).await)
     }
 
     /// The account with this id, with credentials and endpoint from `config`; time-outs, retries and the name in
@@ -169,6 +165,15 @@ impl Aws {
         let _room = self.calls.acquire().await.expect("this semaphore is never closed");
         call.await.map_err(|error| CloudError::call(action, resource, &error))
     }
+}
+
+/// Credentials and endpoint from the environment; `role` is taken with them first. Its credentials last an hour and are renewed by
+/// the library.
+pub(crate) async fn config(role: Option<&str>) -> SdkConfig {
+    let own = aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await;
+    let Some(role) = role else { return own };
+    let taken = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&own).build().await;
+    own.into_builder().credentials_provider(SharedCredentialsProvider::new(taken)).build()
 }
 
 /// Of every call.

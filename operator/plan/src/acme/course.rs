@@ -52,16 +52,19 @@ pub struct Progress {
     pub person: bool,
 }
 
+/// Whether a certificate is for this domain and the key beside it, whoever issued it and however old it is.
+pub fn fits(web: &WebSecret, domain: &str) -> bool {
+    web.key_matches && names(domain).iter().all(|name| web.certificate.names.contains(name))
+}
+
 /// Whether a certificate in the Secret can serve: of which issuer it is does not matter for that.
 pub fn serves(web: &WebSecret, domain: &str, wall: DateTime<Utc>) -> bool {
-    let covers = names(domain).iter().all(|name| web.certificate.names.contains(name));
-    covers && web.key_matches && web.issued_by != IssuedBy::Unknown && web.certificate.not_after > wall
+    fits(web, domain) && web.issued_by != IssuedBy::Unknown && web.certificate.not_after > wall
 }
 
 /// Whether this certificate is of the ACME server that the policy names now.
 fn is_of(web: &WebSecret, acme: &Acme, domain: &str) -> bool {
-    let covers = names(domain).iter().all(|name| web.certificate.names.contains(name));
-    covers && web.key_matches && web.issued_by == IssuedBy::Acme { directory: acme.directory.clone() }
+    fits(web, domain) && web.issued_by == IssuedBy::Acme { directory: acme.directory.clone() }
 }
 
 /// Plans the next effect. `claimed`: the domain is the tenant's.
@@ -209,14 +212,10 @@ impl Course<'_> {
         }
         match &facts.turn {
             Fact::Known(Turn::Taken) => self.does(order),
-            Fact::Known(Turn::Now) => {
-                let asker = self.waiting();
-                let entry = asker.map(|asker| asker.entry(self.scope.observed.now));
-                match entry {
-                    Some(entry) => self.does(AcmeStep::TakePlace(Box::new(entry))),
-                    None => self.says("its turn to come"),
-                }
-            }
+            Fact::Known(Turn::Now) => match self.waiting() {
+                Some(asker) => self.does(AcmeStep::TakePlace(Box::new(asker))),
+                None => self.says("its turn to come"),
+            },
             Fact::Known(Turn::Later { position, at }) => {
                 let (position, at, now) = (*position, *at, self.scope.observed.now);
                 let at_latest = whole_hour(at);

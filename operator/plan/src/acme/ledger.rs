@@ -208,23 +208,24 @@ impl Places {
 
     /// The earliest moment at which this order is within all limits.
     fn next(&self, entry: &Entry) -> DateTime<Utc> {
-        const NONE: &[DateTime<Utc>] = &[];
         let Limits { certificates_per_week, orders_per_three_hours, duplicates_per_week } = self.limits;
-        let of =
-            |lists: &'_ BTreeMap<String, Vec<DateTime<Utc>>>, key: &str| lists.get(key).cloned().unwrap_or_default();
-        let duplicates = of(&self.by_domain, &entry.domain);
-        let certificates = if entry.first { of(&self.by_registered, &entry.registered) } else { NONE.to_vec() };
+        let duplicates = listed(&self.by_domain, &entry.domain);
+        let certificates = if entry.first { listed(&self.by_registered, &entry.registered) } else { &[] };
         let mut at = self.now;
         loop {
             let before = at;
-            at = free(&duplicates, duplicates_per_week, WEEK, at);
-            at = free(&certificates, certificates_per_week, WEEK, at);
+            at = free(duplicates, duplicates_per_week, WEEK, at);
+            at = free(certificates, certificates_per_week, WEEK, at);
             at = free(&self.orders, orders_per_three_hours, THREE_HOURS, at);
             if at == before {
                 return at;
             }
         }
     }
+}
+
+fn listed<'a>(lists: &'a BTreeMap<String, Vec<DateTime<Utc>>>, key: &str) -> &'a [DateTime<Utc>] {
+    lists.get(key).map_or(&[], Vec::as_slice)
 }
 
 fn insert(times: &mut Vec<DateTime<Utc>>, at: DateTime<Utc>) {

@@ -27,9 +27,15 @@ pub struct Problem {
 /// Prefix of all types of RFC 8555.
 const PREFIX: &str = "urn:ietf:params:acme:error:";
 
+/// The type of a problem document, without that prefix.
+pub fn word(type_: Option<&str>) -> &str {
+    let type_ = type_.unwrap_or_default();
+    type_.strip_prefix(PREFIX).unwrap_or(type_)
+}
+
 /// Sorts a problem document by its type; `until` is what the header Retry-After says.
-pub fn kind(type_: &str, until: Option<DateTime<Utc>>) -> Kind {
-    match type_.strip_prefix(PREFIX).unwrap_or(type_) {
+pub fn kind(type_: Option<&str>, until: Option<DateTime<Utc>>) -> Kind {
+    match word(type_) {
         // The record is missing, wrong, or not what the server sees; the domain or its CAA records forbid it; the account or
         // its binding is refused.
         "accountDoesNotExist"
@@ -60,15 +66,15 @@ mod tests {
     #[test]
     fn each_refusal_is_sorted_by_what_mends_it() {
         let until = DateTime::from_timestamp(1_800_000_000, 0);
-        let of = |type_: &str| kind(&format!("{PREFIX}{type_}"), None);
+        let of = |type_: &str| kind(Some(&format!("{PREFIX}{type_}")), None);
         for person in ["caa", "dns", "unauthorized", "rejectedIdentifier", "externalAccountRequired"] {
             assert_eq!(of(person), Kind::Person, "{person}");
         }
         for again in ["badNonce", "serverInternal", "connection", "orderNotReady", "somethingNew"] {
             assert_eq!(of(again), Kind::Again, "{again}");
         }
-        assert_eq!(kind("urn:ietf:params:acme:error:rateLimited", until), Kind::Wait(until));
-        assert_eq!(kind("urn:ietf:params:acme:error:serverInternal", until), Kind::Wait(until));
+        assert_eq!(kind(Some("urn:ietf:params:acme:error:rateLimited"), until), Kind::Wait(until));
+        assert_eq!(kind(Some("urn:ietf:params:acme:error:serverInternal"), until), Kind::Wait(until));
         assert_eq!(of("rateLimited"), Kind::Wait(None));
         assert_eq!(of("alreadyReplaced"), Kind::Replaced);
     }

@@ -9,7 +9,6 @@ use crds::{ConditionType, Reason};
 
 use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::acme::course::{self, Progress};
-use crate::acme::names;
 use crate::clock::rfc3339;
 use crate::fact::Fact;
 use crate::keys::{Authorities, CertificateFacts, generation};
@@ -149,9 +148,8 @@ fn web<'a>(scope: &Scope<'a>, issuance: Option<&Progress>, stage: &mut Stage) ->
         Fact::Known(Ok(web)) => {
             let (domain, wall) = (&scope.wanted.domain, scope.observed.wall);
             if scope.wanted.issuer == Issuer::Tenant {
-                let covers = names(domain).iter().all(|name| web.certificate.names.contains(name));
                 let renew_at = web.certificate.not_after - RENEW_BEFORE;
-                if covers && web.key_matches && web.issued_by == IssuedBy::Tenant && renew_at > wall {
+                if course::fits(web, domain) && web.issued_by == IssuedBy::Tenant && renew_at > wall {
                     stage.wakes_in(renew_at - wall);
                 } else {
                     issue(scope, issuance, stage);

@@ -113,8 +113,8 @@ impl World {
                 }
             }
             AcmeStep::RemoveKey => (acme.key, acme.memory) = (None, Memory::default()),
-            AcmeStep::TakePlace(entry) => {
-                acme.ledger.take((**entry).clone(), LIMITS, now).map_err(|_| "somebody else was faster")?;
+            AcmeStep::TakePlace(asker) => {
+                acme.ledger.take(asker.entry(now), LIMITS, now).map_err(|_| "somebody else was faster")?;
             }
             AcmeStep::Order { replaces, .. } => {
                 if let Some(problem) = acme.refuses.take() {
