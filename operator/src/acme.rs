@@ -212,7 +212,7 @@ impl Acme {
                 failure.get_or_insert(error);
             }
         };
-        match secrets::next_web_key(&context.client, identity).await {
+        match secrets::web::next_key(&context.client, identity).await {
             Ok(found) => facts.key = Fact::answered(found.map(drop)),
             Err(error) => believe(error),
         }

@@ -115,7 +115,7 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
         Step::IssueWebCertificate { domain } => {
             context.memory.forget_secrets(&identity.uid);
             let generation = generation(tenant.status.as_ref());
-            secrets::issue_web_certificate(client, identity, generation, domain, clock::wall()).await
+            secrets::web::issue(client, identity, generation, domain, clock::wall()).await
         }
         Step::Acme(step) => context.acme.perform(step, tenant, identity, context, now).await,
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,

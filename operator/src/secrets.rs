@@ -1,6 +1,8 @@
 //! The Secrets of a tenant: reading and checking them, and making those that need randomness. The authorities are
 //! created and never applied: whatever is there first wins.
 
+pub mod web;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -9,12 +11,12 @@ use crds::Tenant;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
-use plan::keys::{Authorities, Sensitive, StoredAuthorities, WebIssuer, generation};
+use plan::keys::{Authorities, StoredAuthorities, WebIssuer, generation};
 use plan::names::{self, Identity, MANAGER};
-use plan::observed::{AuthoritySecret, Contents, IssuedBy, LicenseSecret, Secrets, WebSecret};
+use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -24,11 +26,6 @@ use crate::pki;
 /// stands.
 const GUARD: &str = "tenancy.dev/authorities";
 const LICENSE_KEY: &str = "license.pem";
-const NEXT_KEY: &str = "tls.key";
-/// The authorities of the certificate that was replaced last.
-const FORMER: &str = "former-ca.crt";
-/// Annotation on a web certificate: the directory of the ACME server that issued it.
-const DIRECTORY: &str = "tenancy.dev/acme-directory";
 
 /// All of them as they are, or were a moment ago; the first failure is returned beside what could be read.
 pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (Secrets, Option<Error>) {
@@ -77,7 +74,7 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
     };
     let secrets = Secrets {
-        web: fact(web, &mut failure, |secret| read_web(secret, identity, issuer.as_ref())),
+        web: fact(web, &mut failure, |secret| web::read(secret, identity, issuer.as_ref())),
         license: fact(license, &mut failure, read_license),
         authorities,
     };
@@ -139,31 +136,6 @@ fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {
     }
 }
 
-fn read_web(secret: &Secret, identity: &Identity, issuer: Option<&WebIssuer>) -> Contents<WebSecret> {
-    owned(secret, identity)?;
-    let (chain, key) = (entry(secret, "tls.crt")?, entry(secret, "tls.key")?);
-    let failed = |error: pki::PkiError| format!("holds a certificate that cannot be read: {error}");
-    let issued = match issuer {
-        Some(issuer) => {
-            pki::issued_by(&chain, &issuer.certificate).map_err(failed)?
-                && entry(secret, "ca.crt").is_ok_and(|found| found == issuer.trusts())
-        }
-        None => false,
-    };
-    let issued_by = match secret.annotations().get(DIRECTORY) {
-        _ if issued => IssuedBy::Tenant,
-        Some(directory) => IssuedBy::Acme { directory: directory.clone() },
-        None => IssuedBy::Unknown,
-    };
-    Ok(WebSecret {
-        certificate: pki::read_certificate(&chain).map_err(failed)?,
-        key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
-        certificate_id: pki::certificate_id(&chain).map_err(failed)?,
-        trust: [entry(secret, "ca.crt"), entry(secret, FORMER)].into_iter().flatten().collect(),
-        issued_by,
-    })
-}
-
 /// Makes the authorities. Existing ones win: the loser's keys are thrown away unused.
 pub async fn create_authorities(client: &Client, identity: &Identity, domain: &str, now: DateTime<Utc>) -> Result<()> {
     store(client, identity, 1, &pki::authorities(domain, now)?).await
@@ -188,7 +160,7 @@ pub async fn keep_authorities(
             let found = api.get_opt(&identity.web_certificate()).await;
             let found = found.map_err(|source| Error::kube("read the web certificate", source))?;
             let own =
-                |secret: &Secret| owned(secret, identity).is_ok() && !secret.annotations().contains_key(DIRECTORY);
+                |secret: &Secret| owned(secret, identity).is_ok() && !secret.annotations().contains_key(web::DIRECTORY);
             let former = found.filter(own);
             let trusted = former.and_then(|secret| entry(&secret, "ca.crt").ok()).unwrap_or_default();
             WebIssuer { trusted, ..pki::authorities(domain, now)?.web }
@@ -230,113 +202,6 @@ async fn unguard(client: &Client, identity: &Identity, name: &str) -> Result<()>
     }
     let patch = serde_json::json!({"metadata": {"finalizers": kept, "resourceVersion": found.resource_version()}});
     match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(failed(source)),
-    }
-}
-
-/// Issues a web certificate into its Secret, which pods read again without a restart.
-pub async fn issue_web_certificate(
-    client: &Client,
-    identity: &Identity,
-    generation: i64,
-    domain: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let attempt = "issue the web certificate";
-    let issuer = stored_authorities(client, identity, generation, attempt).await?.web;
-    let web = pki::web_certificate(&issuer, domain, now)?;
-    let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.trusts())];
-    put_web_certificate(client, identity, entries, None).await
-}
-
-/// Puts a certificate that an ACME server issued for the key that was made for it into the Secret of the web certificate.
-pub async fn store_web_certificate(
-    client: &Client,
-    identity: &Identity,
-    chain: &str,
-    domain: &str,
-    directory: &str,
-) -> Result<()> {
-    let unfit = |fault: String| Error::Unreadable { attempt: "store the web certificate".into(), fault };
-    let key = next_web_key(client, identity).await?;
-    let key = key.ok_or_else(|| unfit("its key is not there".into()))?;
-    let names = pki::read_certificate(chain)?.names;
-    if !pki::key_matches(chain, &key.0)? || !plan::acme::names(domain).iter().all(|name| names.contains(name)) {
-        return Err(unfit(format!("the ACME server issued another one than was asked for, for {}", names.join(", "))));
-    }
-    // Proxies verify what they serve, and look for its authority here too.
-    let entries = [("tls.crt", chain.to_owned()), ("tls.key", key.0), ("ca.crt", pki::last_of_chain(chain)?)];
-    put_web_certificate(client, identity, entries, Some(directory)).await
-}
-
-/// What pods read again without a restart.
-async fn put_web_certificate(
-    client: &Client,
-    identity: &Identity,
-    entries: [(&str, String); 3],
-    directory: Option<&str>,
-) -> Result<()> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let attempt = "store the web certificate";
-    let mut metadata = identity.metadata(identity.web_certificate(), identity.labels());
-    metadata.annotations = directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())]));
-    let trust = entries[2].1.clone();
-    let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
-    secret.immutable = None;
-    secret.type_ = Some("kubernetes.io/tls".into());
-    let name = identity.web_certificate();
-    let failed = |source| Error::kube(attempt, source);
-    match api.get_opt(&name).await.map_err(failed)? {
-        None => create(client, identity, secret).await,
-        Some(found) => {
-            if owned(&found, identity).is_err() {
-                return Err(Error::Foreign { attempt: attempt.into() });
-            }
-            // Only to the one that was seen.
-            secret.metadata.uid = found.uid();
-            // What Proxies serve until they have read the new one is still verified.
-            let before = entry(&found, "ca.crt").ok().filter(|before| *before != trust);
-            let former = before.or_else(|| entry(&found, FORMER).ok()).map(|text| ByteString(text.into_bytes()));
-            secret.data.get_or_insert_default().extend(former.map(|former| (FORMER.to_owned(), former)));
-            let parameters = PatchParams::apply(MANAGER).force();
-            api.patch(&name, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(failed)
-        }
-    }
-}
-
-/// The private key of the certificate that is being issued, PEM.
-pub async fn next_web_key(client: &Client, identity: &Identity) -> Result<Option<Sensitive>> {
-    let name = identity.next_web_key();
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
-    let Some(secret) = found else { return Ok(None) };
-    let unfit =
-        |fault| Error::Unreadable { attempt: format!("read Secret {name}"), fault: format!("it {fault}: delete it") };
-    owned(&secret, identity).map_err(unfit)?;
-    entry(&secret, NEXT_KEY).map(|text| Some(Sensitive(text))).map_err(unfit)
-}
-
-/// Makes that key. An existing one wins.
-pub async fn create_next_web_key(client: &Client, identity: &Identity) -> Result<()> {
-    let key = pki::certificate_key()?;
-    let metadata = identity.metadata(identity.next_web_key(), identity.labels());
-    create(client, identity, secret(metadata, BTreeMap::from([(NEXT_KEY.to_owned(), key.0)]))).await
-}
-
-/// Removes it, if it is ours. Gone already = done.
-pub async fn remove_next_web_key(client: &Client, identity: &Identity) -> Result<()> {
-    let name = identity.next_web_key();
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let failed = |source| Error::kube(format!("delete Secret {name}"), source);
-    let Some(found) = api.get_opt(&name).await.map_err(failed)? else { return Ok(()) };
-    if owned(&found, identity).is_err() {
-        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
-    }
-    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(&name, &parameters).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(source) => Err(failed(source)),

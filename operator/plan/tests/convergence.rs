@@ -3,6 +3,8 @@
 
 #[path = "convergence/agents.rs"]
 mod agents;
+#[path = "convergence/authorities.rs"]
+mod authorities;
 #[path = "convergence/hops.rs"]
 mod hops;
 #[path = "convergence/issuance.rs"]
@@ -83,6 +85,18 @@ fn converge(world: &mut World) {
         plan.steps,
         world.tenant.status.as_ref() != Some(&plan.status)
     );
+}
+
+/// Carries a removal out.
+fn until_gone(world: &mut World) {
+    for _ in 0..ENOUGH {
+        run(world, usize::MAX);
+        if world.gone {
+            return;
+        }
+        world.tick();
+    }
+    panic!("it is still there: {:?}", world.tenant.status);
 }
 
 fn assert_silent(world: &mut World) {
@@ -194,54 +208,6 @@ fn what_is_taken_away_comes_back() {
 }
 
 #[test]
-fn lost_authorities_come_back_from_the_state_table_and_are_never_replaced() {
-    let mut world = World::new(block());
-    converge(&mut world);
-    let before = world.objects.clone();
-    world.authorities = None;
-    world.readable = false;
-    for _ in 0..20 {
-        run(&mut world, usize::MAX);
-        world.tick();
-    }
-    assert_eq!((world.authorities, world.made_authorities), (None, 1), "nothing is made over a cluster that lives");
-    let (_, message) = status_of(&world.plan(), "CertificatesReady");
-    assert!(world.plan().steps.is_empty(), "{message}");
-    world.readable = true;
-    converge(&mut world);
-    assert_silent(&mut world);
-    assert_eq!((world.authorities, world.made_authorities, world.kept_authorities), (Some(1), 1, 1));
-    assert_eq!(world.objects, before, "the same keys restart nothing");
-}
-
-#[test]
-fn authorities_that_are_in_no_state_table_are_lost() {
-    let mut world = World::new(block());
-    converge(&mut world);
-    let mut observed = world.observe();
-    observed.secrets.authorities = Fact::Absent;
-    observed.stored_authorities = Fact::Absent;
-    let plan = plan::tenant(&observed);
-    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
-    assert_eq!(status_of(&plan, "Stalled").0, "True");
-}
-
-#[test]
-fn rotated_authorities_are_followed_in_a_secret_of_their_own_and_pods_wait_for_a_window() {
-    let mut world = World::new(block());
-    converge(&mut world);
-    let before = world.objects.clone();
-    world.stored = Some(2);
-    let generation = |world: &World| world.tenant.status.as_ref().and_then(|status| status.authority_generation);
-    assert_eq!(generation(&world), None);
-    converge(&mut world);
-    assert_silent(&mut world);
-    assert_eq!((world.authorities, world.made_authorities, generation(&world)), (Some(2), 1, Some(2)));
-    assert_eq!(world.objects, before);
-    assert_eq!(world.condition("UpdateDue"), Some(("True".into(), "TemplateChanged".into())));
-}
-
-#[test]
 fn enterprise_without_its_licence_stalls_with_the_remedy_until_it_comes() {
     let mut world = World::new(json!({"edition": "Enterprise", "licenseSecretRef": {"name": "license"}}));
     for _ in 0..20 {
@@ -274,14 +240,7 @@ fn a_removed_tenant_gives_its_address_up_and_keeps_its_data() {
     let mut world = World::new(block());
     converge(&mut world);
     world.delete();
-    for _ in 0..ENOUGH {
-        run(&mut world, usize::MAX);
-        if world.gone {
-            break;
-        }
-        world.tick();
-    }
-    assert!(world.gone);
+    until_gone(&mut world);
     assert_eq!(
         (world.tables.len(), world.bucket.is_some(), world.role.is_some(), world.authorities),
         (2, true, true, Some(1))

@@ -2,8 +2,12 @@
 //! read the difference before accepting it.
 #![expect(clippy::disallowed_methods, reason = "the test reads the examples")]
 
+#[path = "rendering/authorities.rs"]
+mod authorities;
+
 use std::path::{Path, PathBuf};
 
+use authorities::authorities;
 use crds::Tenant;
 use expect_test::expect_file;
 use kube::ResourceExt;
@@ -11,7 +15,6 @@ use plan::claims;
 use plan::cloud::CloudNames;
 use plan::feed::target::Goal;
 use plan::fleet::Installation;
-use plan::keys::{Authorities, Authority, Sensitive, WebIssuer};
 use plan::manifest::{AuthObjects, Inputs, ProxyObjects, Rendered, preflight};
 use plan::names::{Component, Identity, tenant_id};
 use plan::object::{Object, sorted};
@@ -44,21 +47,6 @@ fn tenants(file: &Path) -> Vec<Tenant> {
         .filter(|document| document["kind"] == "Tenant")
         .map(|document| serde_json::from_value(document).expect("a Tenant"))
         .collect()
-}
-
-fn authorities() -> Authorities {
-    let authority = |name: &str| Authority {
-        certificate: format!("{name} certificate\n"),
-        key: Sensitive(format!("{name} key\n")),
-        ssh_public: format!("ssh-ed25519 {name}\n"),
-        ssh_key: Sensitive(format!("{name} ssh key\n")),
-        trusted: String::new(),
-    };
-    Authorities {
-        host: authority("host"),
-        user: authority("user"),
-        web: WebIssuer { certificate: "web\n".into(), key: Sensitive("web key\n".into()), trusted: String::new() },
-    }
 }
 
 /// What a tenant is rendered from.

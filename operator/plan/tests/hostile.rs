@@ -1,15 +1,18 @@
 //! Whatever stands in a Tenant, whoever let it through: it is refused with the name of the field, or each document that is
 //! generated says what was meant, to a reader who shares no code with the writer.
 
+#[path = "rendering/authorities.rs"]
+mod authorities;
+
 use std::cell::Cell;
 
+use authorities::authorities;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crds::Tenant;
 use plan::claims;
 use plan::cloud::{CloudNames, rights, wanted};
 use plan::fleet::Installation;
-use plan::keys::{Authorities, Authority, Sensitive, WebIssuer};
 use plan::manifest::{Inputs, Rendered};
 use plan::names::{Component, Identity, tenant_id};
 use plan::object::Object;
@@ -136,21 +139,6 @@ fn tenant(texts: &Texts) -> Tenant {
         tenant["spec"]["licenseSecretRef"] = json!({"name": license});
     }
     serde_json::from_value(tenant).expect("a Tenant")
-}
-
-fn authorities() -> Authorities {
-    let authority = |name: &str| Authority {
-        certificate: format!("{name} certificate\n"),
-        key: Sensitive(format!("{name} key\n")),
-        ssh_public: format!("ssh-ed25519 {name}\n"),
-        ssh_key: Sensitive(format!("{name} ssh key\n")),
-        trusted: String::new(),
-    };
-    Authorities {
-        host: authority("host"),
-        user: authority("user"),
-        web: WebIssuer { certificate: "web\n".into(), key: Sensitive("web key\n".into()), trusted: String::new() },
-    }
 }
 
 /// As the other parser reads it.

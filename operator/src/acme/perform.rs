@@ -66,10 +66,10 @@ impl Acme {
         let policy =
             installation.acme.as_ref().ok_or_else(|| missing("the fleet policy has no section acme".into()))?;
         match step {
-            AcmeStep::CreateKey => secrets::create_next_web_key(&context.client, identity).await,
+            AcmeStep::CreateKey => secrets::web::create_next_key(&context.client, identity).await,
             AcmeStep::RemoveKey => {
                 self.kept().remove(&identity.uid);
-                secrets::remove_next_web_key(&context.client, identity).await
+                secrets::web::remove_next_key(&context.client, identity).await
             }
             AcmeStep::TakePlace(asker) => {
                 let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
@@ -102,7 +102,7 @@ impl Acme {
             }
             AcmeStep::Finalize { order, domain } => {
                 let server = self.server(policy, context).await?;
-                let key = secrets::next_web_key(&context.client, identity).await?;
+                let key = secrets::web::next_key(&context.client, identity).await?;
                 let key = key.ok_or_else(|| missing("the key of the certificate is not there".into()))?;
                 let request = crate::pki::certificate_request(&key.0, domain)?;
                 order::finalize(&server, order, &request).await?;
@@ -112,7 +112,7 @@ impl Acme {
                 let server = self.server(policy, context).await?;
                 let Some(chain) = order::certificate(&server, order).await? else { return Ok(()) };
                 context.memory.forget_secrets(&identity.uid);
-                secrets::store_web_certificate(&context.client, identity, &chain, domain, &policy.directory).await?;
+                secrets::web::store(&context.client, identity, &chain, domain, &policy.directory).await?;
                 context.metrics.acme_issued();
                 Ok(())
             }

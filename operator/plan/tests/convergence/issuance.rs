@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use super::world::acme::LIMITS;
-use super::{ENOUGH, assert_silent, converge, run};
+use super::{ENOUGH, assert_silent, converge, run, until_gone};
 
 fn public() -> Value {
     json!({"certificates": {"web": {"issuer": "Acme"}}, "deletionProtection": false})
@@ -198,14 +198,8 @@ fn a_removed_tenant_takes_its_proof_along() {
     assert!(!world.acme.records.is_empty());
     world.acme.memory = Default::default();
     world.delete();
-    for _ in 0..ENOUGH {
-        run(&mut world, usize::MAX);
-        if world.gone {
-            break;
-        }
-        world.tick();
-    }
-    assert!(world.gone && world.acme.records.is_empty(), "{:?}", world.acme.records);
+    until_gone(&mut world);
+    assert!(world.acme.records.is_empty(), "{:?}", world.acme.records);
 }
 
 #[test]

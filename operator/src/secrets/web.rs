@@ -1,0 +1,149 @@
+//! The Secret of a web certificate, and that of the private key of the one that is being issued.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use plan::keys::{Sensitive, WebIssuer};
+use plan::names::{Identity, MANAGER};
+use plan::observed::{Contents, IssuedBy, WebSecret};
+
+use super::{create, entry, owned, secret, stored_authorities};
+use crate::error::{Error, Result};
+use crate::pki;
+
+/// Annotation on a web certificate: the directory of the ACME server that issued it.
+pub(super) const DIRECTORY: &str = "tenancy.dev/acme-directory";
+/// The authorities of the certificate that was replaced last.
+const FORMER: &str = "former-ca.crt";
+const NEXT_KEY: &str = "tls.key";
+
+/// Reads the web certificate.
+pub(super) fn read(secret: &Secret, identity: &Identity, issuer: Option<&WebIssuer>) -> Contents<WebSecret> {
+    owned(secret, identity)?;
+    let (chain, key) = (entry(secret, "tls.crt")?, entry(secret, "tls.key")?);
+    let failed = |error: pki::PkiError| format!("holds a certificate that cannot be read: {error}");
+    let issued = match issuer {
+        Some(issuer) => {
+            pki::issued_by(&chain, &issuer.certificate).map_err(failed)?
+                && entry(secret, "ca.crt").is_ok_and(|found| found == issuer.trusts())
+        }
+        None => false,
+    };
+    let issued_by = match secret.annotations().get(DIRECTORY) {
+        _ if issued => IssuedBy::Tenant,
+        Some(directory) => IssuedBy::Acme { directory: directory.clone() },
+        None => IssuedBy::Unknown,
+    };
+    Ok(WebSecret {
+        certificate: pki::read_certificate(&chain).map_err(failed)?,
+        key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
+        certificate_id: pki::certificate_id(&chain).map_err(failed)?,
+        trust: [entry(secret, "ca.crt"), entry(secret, FORMER)].into_iter().flatten().collect(),
+        issued_by,
+    })
+}
+
+/// Issues a web certificate into its Secret, which pods read again without a restart.
+pub async fn issue(
+    client: &Client,
+    identity: &Identity,
+    generation: i64,
+    domain: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let attempt = "issue the web certificate";
+    let issuer = stored_authorities(client, identity, generation, attempt).await?.web;
+    let web = pki::web_certificate(&issuer, domain, now)?;
+    let entries = [("tls.crt", web.certificate), ("tls.key", web.key.0), ("ca.crt", issuer.trusts())];
+    put(client, identity, entries, None).await
+}
+
+/// Puts a certificate that an ACME server issued for the key that was made for it into the Secret of the web certificate.
+pub async fn store(client: &Client, identity: &Identity, chain: &str, domain: &str, directory: &str) -> Result<()> {
+    let unfit = |fault: String| Error::Unreadable { attempt: "store the web certificate".into(), fault };
+    let key = next_key(client, identity).await?;
+    let key = key.ok_or_else(|| unfit("its key is not there".into()))?;
+    let names = pki::read_certificate(chain)?.names;
+    if !pki::key_matches(chain, &key.0)? || !plan::acme::names(domain).iter().all(|name| names.contains(name)) {
+        return Err(unfit(format!("the ACME server issued another one than was asked for, for {}", names.join(", "))));
+    }
+    // Proxies verify what they serve, and look for its authority here too.
+    let entries = [("tls.crt", chain.to_owned()), ("tls.key", key.0), ("ca.crt", pki::last_of_chain(chain)?)];
+    put(client, identity, entries, Some(directory)).await
+}
+
+/// What pods read again without a restart.
+async fn put(
+    client: &Client,
+    identity: &Identity,
+    entries: [(&str, String); 3],
+    directory: Option<&str>,
+) -> Result<()> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let attempt = "store the web certificate";
+    let mut metadata = identity.metadata(identity.web_certificate(), identity.labels());
+    metadata.annotations = directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())]));
+    let trust = entries[2].1.clone();
+    let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
+    secret.immutable = None;
+    secret.type_ = Some("kubernetes.io/tls".into());
+    let name = identity.web_certificate();
+    let failed = |source| Error::kube(attempt, source);
+    match api.get_opt(&name).await.map_err(failed)? {
+        None => create(client, identity, secret).await,
+        Some(found) => {
+            if owned(&found, identity).is_err() {
+                return Err(Error::Foreign { attempt: attempt.into() });
+            }
+            // Only to the one that was seen.
+            secret.metadata.uid = found.uid();
+            // What Proxies serve until they have read the new one is still verified.
+            let before = entry(&found, "ca.crt").ok().filter(|before| *before != trust);
+            let former = before.or_else(|| entry(&found, FORMER).ok()).map(|text| ByteString(text.into_bytes()));
+            secret.data.get_or_insert_default().extend(former.map(|former| (FORMER.to_owned(), former)));
+            let parameters = PatchParams::apply(MANAGER).force();
+            api.patch(&name, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(failed)
+        }
+    }
+}
+
+/// The private key of the certificate that is being issued, PEM.
+pub async fn next_key(client: &Client, identity: &Identity) -> Result<Option<Sensitive>> {
+    let name = identity.next_web_key();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
+    let Some(secret) = found else { return Ok(None) };
+    let unfit =
+        |fault| Error::Unreadable { attempt: format!("read Secret {name}"), fault: format!("it {fault}: delete it") };
+    owned(&secret, identity).map_err(unfit)?;
+    entry(&secret, NEXT_KEY).map(|text| Some(Sensitive(text))).map_err(unfit)
+}
+
+/// Makes that key. An existing one wins.
+pub async fn create_next_key(client: &Client, identity: &Identity) -> Result<()> {
+    let key = pki::certificate_key()?;
+    let metadata = identity.metadata(identity.next_web_key(), identity.labels());
+    create(client, identity, secret(metadata, BTreeMap::from([(NEXT_KEY.to_owned(), key.0)]))).await
+}
+
+/// Removes it, if it is ours. Gone already = done.
+pub async fn remove_next_key(client: &Client, identity: &Identity) -> Result<()> {
+    let name = identity.next_web_key();
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    let failed = |source| Error::kube(format!("delete Secret {name}"), source);
+    let Some(found) = api.get_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    if owned(&found, identity).is_err() {
+        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
+    }
+    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
+}
