@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use plan::Plan;
 use plan::cloud::backup::BackupFacts;
 use plan::cloud::{CloudFacts, Part};
 use plan::observed::{Failure, FailureKind, Source, StageName};
@@ -221,11 +222,15 @@ impl Memory {
         })
     }
 
-    /// Nothing is left to do before this stage, or at all: what an earlier spec asked for in vain is asked for no more.
-    pub fn steps_done(&self, uid: &str, open: Option<StageName>) {
+    /// What an earlier spec asked for in vain is asked for no more: of stages before the one that is open nothing is left to do,
+    /// nor of any when all are settled, but for what the plan still does beside them.
+    pub fn steps_done(&self, uid: &str, plan: &Plan) {
+        let wanted = |stage: &StageName| {
+            let beside = plan.steps.iter().any(|(of, _)| of == stage);
+            beside || plan.open.is_some_and(|open| *stage >= open)
+        };
         let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
         if let Some(tenant) = tenants.get_mut(uid) {
-            let wanted = |stage: &StageName| open.is_some_and(|open| *stage >= open);
             tenant.failures.retain(|(stage, source), _| *source != Source::Step || wanted(stage));
         }
     }
@@ -338,6 +343,27 @@ mod tests {
         assert_eq!((failures[&CLOUD].since, failures[&CLOUD].message.as_str()), (at(1), "second"));
         memory.succeeded("u", CLOUD);
         assert!(memory.failures("u").is_empty());
+    }
+
+    #[test]
+    fn a_step_that_failed_counts_while_it_is_wanted() {
+        use plan::acme::AcmeStep;
+        use plan::step::Step;
+        let memory = Memory::default();
+        let rows = [StageName::Cloud, StageName::Auth, StageName::Certificates].map(|stage| (stage, Source::Step));
+        let left = |plan: &Plan| {
+            for row in rows {
+                memory.failed("u", row, Class::Denied, "no".into(), at(1));
+            }
+            memory.steps_done("u", plan);
+            memory.failures("u").into_keys().map(|(stage, _)| stage).collect::<Vec<_>>()
+        };
+        let open = Plan { open: Some(StageName::Auth), ..Plan::default() };
+        assert_eq!(left(&open), [StageName::Auth, StageName::Certificates]);
+        assert_eq!(left(&Plan::default()), []);
+        let renews =
+            Plan { steps: vec![(StageName::Certificates, Step::Acme(AcmeStep::CreateKey))], ..Plan::default() };
+        assert_eq!(left(&renews), [StageName::Certificates], "a settled tenant whose renewal fails");
     }
 
     #[test]

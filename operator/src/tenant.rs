@@ -91,7 +91,7 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
     let applied = apply(&mut tenant, &hands, &plan.steps).await;
     let reported = report(&tenant, &identity, plan.status.clone(), context, now).await;
     settle_reading(&plan, &identity, context);
-    context.memory.steps_done(&identity.uid, plan.open);
+    context.memory.steps_done(&identity.uid, &plan);
     // A settled plan that does nothing has no use for the list of backups either.
     if plan.open.is_none() && plan.steps.is_empty() {
         context.memory.backups_done(&identity.uid);

@@ -229,7 +229,8 @@ fn summary(running: &Version, status: &TenantStatus, state: &State<'_>) -> Verdi
     }
 }
 
-fn reason_of(failure: &Failure) -> Reason {
+/// How a failure is told.
+pub fn reason_of(failure: &Failure) -> Reason {
     match failure.kind {
         FailureKind::Passing => Reason::Retrying,
         FailureKind::Denied => Reason::AccessDenied,
@@ -301,7 +302,8 @@ fn held(observed: &Observed, verdict: Verdict, failure: Option<&Failure>) -> Ver
     Verdict { answer, ..verdict }
 }
 
-fn lasts(observed: &Observed, failure: &Failure) -> bool {
+/// Whether a failure shows: one that may pass only when it has lasted.
+pub fn lasts(observed: &Observed, failure: &Failure) -> bool {
     failure.kind != FailureKind::Passing || observed.now - failure.since >= PATIENCE
 }
 

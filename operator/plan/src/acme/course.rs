@@ -14,6 +14,7 @@ use super::{AcmeStep, OrderFacts, OrderStage, Validity, mark, names, record_name
 use crate::clock::{from_jiff, rfc3339, to_jiff};
 use crate::fact::Fact;
 use crate::observed::{FailureKind, IssuedBy, Source, StageName, WebSecret};
+use crate::report;
 use crate::stage::{POLL, Scope};
 
 /// First and longest wait after an order that failed. Let's Encrypt takes five failed proofs of a name in an hour ("Rate Limits").
@@ -50,6 +51,13 @@ pub struct Progress {
     pub message: String,
     /// Whether only a person can help.
     pub person: bool,
+}
+
+impl Progress {
+    /// Whether it does not come on: neither is it being made, nor does it wait for its turn.
+    pub fn fails(&self) -> bool {
+        !matches!(self.reason, Reason::InProgress | Reason::IssuanceQueued)
+    }
 }
 
 /// Whether a certificate is for this domain and the key beside it, whoever issued it and however old it is.
@@ -341,10 +349,10 @@ impl Course<'_> {
         match failed.into_iter().flatten().next() {
             None => doing(what),
             Some(failure) => Progress {
-                reason: match failure.kind {
-                    FailureKind::Denied => Reason::AccessDenied,
-                    FailureKind::Refused => Reason::RefusedByCluster,
-                    FailureKind::Passing | FailureKind::Defect => Reason::InProgress,
+                reason: if report::lasts(self.scope.observed, failure) {
+                    report::reason_of(failure)
+                } else {
+                    Reason::InProgress
                 },
                 message: format!("the web certificate: {what}; the last attempt failed: {}", failure.message),
                 person: failure.kind != FailureKind::Passing,

@@ -59,7 +59,7 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
             stage.verdict(ConditionType::CertificatesReady, Answer::False, reason, message);
         }
         None if stage.is_settled() => {
-            let failing = web.zip(issuance).filter(|(_, progress)| progress.reason == Reason::IssuanceFailed);
+            let failing = web.zip(issuance).filter(|(_, progress)| progress.fails());
             let (reason, message) = match failing {
                 Some((web, progress)) => (
                     Reason::RenewalFailing,

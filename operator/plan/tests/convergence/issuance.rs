@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use super::world::acme::LIMITS;
-use super::{ENOUGH, assert_silent, converge, run, until_gone};
+use super::{ENOUGH, assert_silent, converge, run, status_of, until_gone};
+use plan::observed::{Failure, FailureKind, Source, StageName};
 
 fn public() -> Value {
     json!({"certificates": {"web": {"issuer": "Acme"}}, "deletionProtection": false})
@@ -153,6 +154,24 @@ fn a_renewal_that_fails_is_told_and_the_tenant_stays_ready_until_the_end() {
     world.acme.without_zone = false;
     world.now += TimeDelta::hours(7);
     converge(&mut world);
+}
+
+#[test]
+fn a_renewal_whose_steps_fail_is_told_as_soon_as_that_lasts() {
+    let mut world = issued();
+    world.now += TimeDelta::days(61);
+    run(&mut world, usize::MAX);
+    let told = |kind, minutes| {
+        let mut observed = world.observe();
+        let since = world.now - TimeDelta::minutes(minutes);
+        let failure = Failure { since, kind, message: "Route 53 says no".into() };
+        observed.failures.insert((StageName::Certificates, Source::Step), failure);
+        let (status, message) = status_of(&plan::tenant(&observed), "CertificatesReady");
+        (status, message.contains("the next one does not come") && message.contains("Route 53 says no"))
+    };
+    assert_eq!(told(FailureKind::Denied, 0), ("True".into(), true));
+    assert_eq!(told(FailureKind::Passing, 1), ("True".into(), false));
+    assert_eq!(told(FailureKind::Passing, 6), ("True".into(), true));
 }
 
 #[test]
