@@ -72,7 +72,7 @@ impl Orders {
         *book = None;
         let (mut ledger, found) = read(api).await?;
         let turn = ledger.turn(&in_line(fleet, now), asker, limits, now);
-        if matches!(turn, Turn::Later { .. }) || ledger.take(asker.entry(now), limits, now).is_err() {
+        if matches!(turn, Turn::Later { .. }) || ledger.take(asker, limits, now).is_err() {
             return Err(Error::Overtaken { attempt: attempt() });
         }
         let text = serde_json::to_string(&ledger)

@@ -115,7 +115,9 @@ impl Ledger {
     ///
     /// # Errors
     /// When the next one is free.
-    pub fn take(&mut self, entry: Entry, limits: Limits, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
+    pub fn take(&mut self, asker: &Waiting, limits: Limits, now: DateTime<Utc>) -> Result<(), DateTime<Utc>> {
+        let now = self.not_before_the_last(now);
+        let entry = asker.entry(now);
         self.orders.retain(|order| order.at > now - WEEK);
         if self.has(&entry.tenant, entry.requested_at, entry.attempt, now) {
             return Ok(());
@@ -125,8 +127,12 @@ impl Ledger {
             return Err(free_at);
         }
         self.orders.push(entry);
-        self.orders.sort_by_key(|order| order.at);
         Ok(())
+    }
+
+    /// Time does not go back here: whoever began to look earlier counts the places that were taken meanwhile.
+    fn not_before_the_last(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.orders.last().map_or(now, |last| last.at.max(now))
     }
 
     fn has(&self, tenant: &str, requested_at: DateTime<Utc>, attempt: i32, now: DateTime<Utc>) -> bool {
@@ -138,6 +144,7 @@ impl Ledger {
 
     /// Whose turn it is, as if `asker` stood in line whether it does or not.
     pub fn turn(&self, line: &BTreeSet<Waiting>, asker: &Waiting, limits: Limits, now: DateTime<Utc>) -> Turn {
+        let now = self.not_before_the_last(now);
         if self.has(&asker.tenant, asker.requested_at, asker.attempt, now) {
             return Turn::Taken;
         }

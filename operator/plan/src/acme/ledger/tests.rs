@@ -44,7 +44,7 @@ fn serve(line: &mut BTreeSet<Waiting>, limits: Limits, minutes: i64) -> Vec<(i64
         let now = at(minute);
         for asker in line.clone() {
             if ledger.turn(line, &asker, limits, now) == Turn::Now {
-                ledger.take(asker.entry(now), limits, now).expect("what was promised is free");
+                ledger.take(&asker, limits, now).expect("what was promised is free");
                 served.push((minute, asker.tenant.clone()));
                 line.remove(&asker);
             }
@@ -99,29 +99,34 @@ fn a_place_that_was_taken_stays_taken_and_a_failed_order_is_no_certificate() {
     let limits = Limits { certificates_per_week: 1, ..LIMITS };
     let mut ledger = Ledger::default();
     let asker = first(1, 0, "a.example.com");
-    assert_eq!(ledger.take(asker.entry(at(0)), limits, at(0)), Ok(()));
-    assert_eq!(ledger.take(asker.entry(at(1)), limits, at(1)), Ok(()), "after a lost answer");
+    assert_eq!(ledger.take(&asker, limits, at(0)), Ok(()));
+    assert_eq!(ledger.take(&asker, limits, at(1)), Ok(()), "after a lost answer");
     let mut later = ledger.clone();
-    assert_eq!(
-        later.take(asker.entry(at(30)), limits, at(30)),
-        Ok(()),
-        "one certificate takes one place, however late"
-    );
+    assert_eq!(later.take(&asker, limits, at(30)), Ok(()), "one certificate takes one place, however late");
     assert_eq!(later.orders.len(), 2, "each is an order");
-    assert_eq!(later.take(first(2, 0, "b.example.com").entry(at(31)), limits, at(31)), Err(at(30) + WEEK));
+    assert_eq!(later.take(&first(2, 0, "b.example.com"), limits, at(31)), Err(at(30) + WEEK));
     assert_eq!((ledger.orders.len(), ledger.turn(&BTreeSet::new(), &asker, limits, at(1))), (1, Turn::Taken));
     let other = first(2, 0, "b.example.com");
-    assert_eq!(ledger.take(other.entry(at(2)), limits, at(2)), Err(at(0) + WEEK));
+    assert_eq!(ledger.take(&other, limits, at(2)), Err(at(0) + WEEK));
     let again = Waiting { attempt: 1, ..asker };
-    assert_eq!(
-        ledger.take(again.entry(at(3)), limits, at(3)),
-        Ok(()),
-        "the attempt that failed brought no certificate"
-    );
+    assert_eq!(ledger.take(&again, limits, at(3)), Ok(()), "the attempt that failed brought no certificate");
     let roomy = Limits { certificates_per_week: 2, ..LIMITS };
-    assert_eq!(ledger.take(other.entry(at(4)), roomy, at(4)), Ok(()), "the first attempt counts as an order alone");
+    assert_eq!(ledger.take(&other, roomy, at(4)), Ok(()), "the first attempt counts as an order alone");
     let orders = Limits { orders_per_three_hours: 3, ..LIMITS };
-    assert!(ledger.take(first(3, 0, "c.example.com").entry(at(5)), orders, at(5)).is_err());
+    assert!(ledger.take(&first(3, 0, "c.example.com"), orders, at(5)).is_err());
+}
+
+#[test]
+fn whoever_began_to_look_earlier_counts_the_places_that_were_taken_meanwhile() {
+    let limits = Limits { certificates_per_week: 1, ..LIMITS };
+    let mut ledger = Ledger::default();
+    ledger.take(&first(1, 0, "a.example.com"), limits, at(9)).expect("the only place");
+    let late = first(2, 0, "b.example.com");
+    assert_eq!(ledger.turn(&BTreeSet::new(), &late, limits, at(8)), Turn::Later { position: 1, at: at(9) + WEEK });
+    assert_eq!(ledger.take(&late, limits, at(8)), Err(at(9) + WEEK));
+    let roomy = Limits { certificates_per_week: 2, ..LIMITS };
+    assert_eq!(ledger.take(&late, roomy, at(8)), Ok(()));
+    assert_eq!(ledger.orders.iter().map(|order| order.at).collect::<Vec<_>>(), [at(9), at(9)], "in their order");
 }
 
 #[test]
@@ -129,14 +134,10 @@ fn the_same_names_come_five_times_a_week() {
     let mut ledger = Ledger::default();
     for minute in 0..5 {
         let asker = first(1, minute, "a.example.com");
-        assert_eq!(ledger.take(asker.entry(at(minute)), LIMITS, at(minute)), Ok(()));
+        assert_eq!(ledger.take(&asker, LIMITS, at(minute)), Ok(()));
     }
     let sixth = first(9, 6, "a.example.com");
-    assert_eq!(
-        ledger.take(sixth.entry(at(6)), LIMITS, at(6)),
-        Err(at(0) + WEEK),
-        "also of another tenant of that name"
-    );
+    assert_eq!(ledger.take(&sixth, LIMITS, at(6)), Err(at(0) + WEEK), "also of another tenant of that name");
 }
 
 proptest! {
@@ -155,7 +156,7 @@ proptest! {
             let since = i64::try_from(number).expect("small");
             let domain = format!("t{}.example{}.com", tenant, tenant % 2);
             let asker = if is_first { first(tenant, since, &domain) } else { Waiting { requested_at: at(since), ..renewal(tenant, since, &domain) } };
-            if ledger.take(asker.entry(now), limits, now).is_ok() {
+            if ledger.take(&asker, limits, now).is_ok() {
                 all.push(asker.entry(now));
             }
         }

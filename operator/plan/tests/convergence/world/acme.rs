@@ -114,7 +114,7 @@ impl World {
             }
             AcmeStep::RemoveKey => (acme.key, acme.memory) = (None, Memory::default()),
             AcmeStep::TakePlace(asker) => {
-                acme.ledger.take(asker.entry(now), LIMITS, now).map_err(|_| "somebody else was faster")?;
+                acme.ledger.take(asker, LIMITS, now).map_err(|_| "somebody else was faster")?;
             }
             AcmeStep::Order { replaces, .. } => {
                 if let Some(problem) = acme.refuses.take() {
