@@ -26,7 +26,7 @@ mod runner;
 
 use std::time::Duration;
 
-use e2e::testbed::{Options, TestBed};
+use e2e::testbed::{Options, TestBed, ZONE};
 use front::Front;
 use runner::{Runner, scenario};
 use serde_json::json;
@@ -36,7 +36,9 @@ async fn certificates_are_what_was_promised() {
     let bed = TestBed::start(&Options::default()).await.expect("the test bed starts");
     let front = Front::start(&bed).await.expect("the front starts");
     let releases = json!({"releases": [{"version": "18.1.0", "releasedAt": "2026-01-01T00:00:00Z"}]});
-    let acme = json!({"directory": front.directory, "caBundle": front.authority});
+    bed.cloud().create_zone(line::DOMAIN).await.expect("another zone");
+    let dns = json!({"route53": [{"zone": ZONE}, {"zone": line::DOMAIN}]});
+    let acme = json!({"directory": front.directory, "caBundle": front.authority, "dns": dns});
     let values = json!({"fleet": {"releases": releases, "installation": {"acme": acme}}, "inventoryInterval": "5s"});
     bed.install_operator(&values).await.expect("the operator starts");
     let mut runner = Runner::new(&bed);

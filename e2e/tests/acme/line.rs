@@ -16,6 +16,8 @@ use super::front::Front;
 use super::manifest::tenant;
 
 const SPACE: &str = "line";
+/// A registered domain of their own: what other scenarios have ordered counts for another one.
+pub const DOMAIN: &str = "example.org";
 const BATCHES: usize = 5;
 const BATCH: usize = 20;
 const WEEK: TimeDelta = TimeDelta::days(7);
@@ -26,7 +28,7 @@ const ISSUED: Duration = Duration::from_secs(150);
 pub async fn is_kept(bed: &TestBed, front: &Front) -> anyhow::Result<()> {
     // Certificates do not wait for what else a tenant needs: without tables there are no pods, which nobody looks at here.
     faults(bed, json!([{"match": "dynamodb:CreateTable", "kind": "deny", "times": 0}])).await?;
-    let before = front.orders().len();
+    let (before, refused) = (front.orders().len(), front.refused());
     for batch in 0..BATCHES {
         apply_batch(bed, batch).await?;
         // Three batches more than fill the week; whoever finds no place is in line.
@@ -90,19 +92,19 @@ pub async fn is_kept(bed: &TestBed, front: &Front) -> anyhow::Result<()> {
     }
     let orders = front.orders().split_off(before);
     ensure!(orders.len() == BATCHES * BATCH, "{} orders for {} certificates", orders.len(), BATCHES * BATCH);
-    ensure!(front.refused() == 0, "{} orders were refused", front.refused());
+    ensure!(front.refused() == refused, "{} orders were refused", front.refused() - refused);
     for order in &orders {
         let within = orders.iter().filter(|other| other.at <= order.at && other.at > order.at - WEEK).count();
         ensure!(within <= 50, "{within} certificates in the week before {}", order.at);
     }
-    bed.say(&format!("  {} certificates, {} in the first week, {} refused", orders.len(), 50, front.refused()));
+    bed.say(&format!("  {} certificates, 50 in the first week, none refused", orders.len()));
     Ok(())
 }
 
 async fn apply_batch(bed: &TestBed, batch: usize) -> anyhow::Result<()> {
     let tenants = (0..BATCH).map(|number| {
         let name = format!("t{:03}", batch * BATCH + number);
-        let mut tenant = tenant(SPACE, &name, &format!("{name}.example.com"));
+        let mut tenant = tenant(SPACE, &name, &format!("{name}.{DOMAIN}"));
         tenant["spec"]["certificates"] = json!({"web": {"issuer": "Acme"}});
         tenant
     });
