@@ -26,6 +26,7 @@ mod dns;
 mod drift;
 mod kubectl;
 mod operator;
+pub mod statuses;
 mod tenant;
 mod told;
 mod updates;
@@ -192,6 +193,7 @@ impl TestBed {
                 },
                 "portPools": [{"name": "default", "start": 11100, "end": 31099}],
                 "network": {"blockedRanges": ["10.0.0.0/8"], "serviceAnnotations": annotations()},
+                "monitoring": {"scraper": {"namespace": "monitoring", "podLabels": {"app.kubernetes.io/name": "prometheus"}}},
             }},
         });
         merge(&mut merged, values);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use e2e::control_plane::{ControlPlane, Options};
-use e2e::gateway_api;
+use e2e::kinds;
 use e2e::testbed::root;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, TypeMeta};
 use kube::core::GroupVersionKind;
@@ -36,6 +36,7 @@ fn kind(manifest: &Value) -> anyhow::Result<Kind> {
         "PodDisruptionBudget" => Kind::PodDisruptionBudget,
         "NetworkPolicy" => Kind::NetworkPolicy,
         "TLSRoute" => Kind::TLSRoute,
+        "PodMonitor" => Kind::PodMonitor,
         other => anyhow::bail!("a golden file holds a {other}"),
     })
 }
@@ -92,7 +93,8 @@ async fn check(control_plane: &ControlPlane, file: &PathBuf) -> anyhow::Result<u
 async fn the_server_changes_nothing_that_was_asked_for() -> anyhow::Result<()> {
     let control_plane = ControlPlane::start(Options::default()).await?;
     let outcome = async {
-        gateway_api::install(&control_plane.client()).await?;
+        kinds::install(&control_plane.client(), kinds::GATEWAYS).await?;
+        kinds::install(&control_plane.client(), kinds::POD_MONITORS).await?;
         let mut checked = 0;
         for file in files()? {
             checked += check(&control_plane, &file).await?;

@@ -39,6 +39,7 @@ mod tenant {
     pub mod removal;
     pub mod runner;
     pub mod rush;
+    pub mod scraped;
     pub mod silence;
     pub mod taken;
 }
@@ -48,7 +49,7 @@ use tenant::runner::{Runner, scenario};
 use tenant::{
     accounts, acme, agents, allowed, authorities, clock, covered, crash, domains, drains, drift, editions, edits,
     effects, exposures, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable, ready,
-    remedies, removal, runner, rush, silence, taken,
+    remedies, removal, runner, rush, scraped, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,6 +120,13 @@ async fn scenarios(runner: &mut Runner<'_>) {
     runner.together(vec![scenario("a hand in the account is mended", &["drift"], drift::is_mended(bed))]).await;
     runner.together(vec![scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed))]).await;
     runner.together(vec![scenario("a Gateway stands before", &["behind"], exposures::behind_a_gateway(bed))]).await;
+    runner
+        .together(vec![scenario(
+            "metrics are read by their own scraper",
+            &["scraped"],
+            scraped::by_its_own_scraper(bed),
+        )])
+        .await;
     runner
         .together(vec![scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed))])
         .await;

@@ -2,6 +2,8 @@
 //! itself is read by its name, and read again only when its resource version is another one. Secrets are not watched:
 //! nobody may list them.
 
+pub mod monitors;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +44,8 @@ struct State {
     read: HashMap<Key, (String, Arc<Value>)>,
     /// Kinds whose first list is complete.
     synced: Vec<Kind>,
+    /// Whether the cluster knows PodMonitors.
+    monitors: bool,
 }
 
 /// An object that the watch shows.
@@ -75,6 +79,10 @@ pub fn resource(kind: Kind) -> ApiResource {
         Kind::Job => ApiResource::erase::<Job>(&()),
         Kind::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
         Kind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+        Kind::PodMonitor => {
+            let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", "PodMonitor");
+            ApiResource::from_gvk_with_plural(&kind, "podmonitors")
+        }
         Kind::TLSRoute => {
             let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "TLSRoute");
             ApiResource::from_gvk_with_plural(&kind, "tlsroutes")
@@ -195,7 +203,7 @@ impl Children {
 
     /// Whether every kind was listed.
     pub fn is_synced(&self) -> bool {
-        self.lock().synced.len() == WATCHED.len()
+        WATCHED.iter().all(|kind| self.lock().synced.contains(kind))
     }
 
     /// Whether the watch shows an object of this name.

@@ -29,10 +29,16 @@ use crate::skew::Skew;
 use crate::teleport::Teleport;
 use crate::windows::Windows;
 
+/// How long the API server may send nothing while an answer is awaited. Of a connection that broke unnoticed nothing comes at all, and
+/// a run that waited for it would tell nothing of its tenant.
+pub const CALL: Duration = Duration::from_secs(20);
+
 /// Clients, caches and settings.
 pub struct Context {
-    /// The API server.
+    /// The API server; one that sends nothing for `CALL` has failed.
     pub client: Client,
+    /// The API server for watches, which may be silent for long.
+    pub watching: Client,
     /// Namespace of the operator, where the claims are.
     pub namespace: String,
     /// The fleet policy.
@@ -95,6 +101,11 @@ impl Context {
     /// The Leases of the claims.
     pub fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The same to watch them.
+    pub fn watched_leases(&self) -> Api<Lease> {
+        Api::namespaced(self.watching.clone(), &self.namespace)
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn run<K, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Future<Output = Result<Action>> + Send + 'static,
 {
-    let api = Api::<K>::all(context.client.clone());
+    let api = Api::<K>::all(context.watching.clone());
     let told = Arc::clone(&context);
     Controller::new(api, watcher::Config::default())
         .with_config(Config::default().concurrency(AT_ONCE).debounce(kind.debounce))

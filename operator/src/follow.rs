@@ -15,6 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use plan::names::Identity;
 use tokio::sync::mpsc;
 
+use crate::children::monitors::Concerned;
 use crate::context::Context;
 use crate::policy::Change;
 use crate::report::events;
@@ -53,12 +54,21 @@ pub type Queue = mpsc::UnboundedSender<ObjectRef<DeserializeGuard<Tenant>>>;
 
 /// Follows the claims; a change concerns its holders, the former and the new.
 pub async fn follow_claims(context: Arc<Context>, trigger: Queue) {
-    follow(context.claims.follow(context.leases()), |tenant| drop(trigger.send(guarded(tenant)))).await;
+    follow(context.claims.follow(context.watched_leases()), |tenant| drop(trigger.send(guarded(tenant)))).await;
+}
+
+/// Follows PodMonitors, where the cluster knows them; that it does concerns all tenants.
+pub async fn follow_monitors(context: Arc<Context>, trigger: Queue, everyone: impl Fn() + Send + Sync) {
+    let concerns = |concerned| match concerned {
+        Concerned::One(tenant) => drop(trigger.send(guarded(tenant))),
+        Concerned::All => everyone(),
+    };
+    context.children.follow_monitors(&context, concerns).await;
 }
 
 /// Follows the agent pools; a change concerns the Tenants that they name.
 pub async fn follow_pools(context: Arc<Context>, trigger: Queue) {
-    follow(context.pools.follow(&context.client), |tenant| drop(trigger.send(guarded(tenant)))).await;
+    follow(context.pools.follow(&context.watching), |tenant| drop(trigger.send(guarded(tenant)))).await;
 }
 
 /// Follows the maintenance windows; a change concerns their tenants, and so does one of a namespace's labels.
@@ -75,7 +85,7 @@ pub async fn follow_windows(context: Arc<Context>, trigger: Queue) {
             }
         }
     };
-    follow(context.windows.follow(&context.client), tell).await;
+    follow(context.windows.follow(&context.watching), tell).await;
 }
 
 /// Wakes those whose turn it is, when a place became free or somebody left the line.

@@ -98,6 +98,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         teleport,
         pools: context.pools.of(&identity),
         memory,
+        pod_monitors: context.children.knows_monitors(),
         updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),
     }

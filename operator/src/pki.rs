@@ -4,6 +4,7 @@
 
 mod authority;
 mod identity;
+mod metrics;
 mod read;
 mod ssh;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::error::Class;
 pub use authority::authorities;
 pub(crate) use identity::LIFETIME as IDENTITY_LIFETIME;
 pub use identity::{Identity, admin_identity};
+pub use metrics::metrics_keys;
 pub use read::{certificate_id, issued_by, key_matches, last_of_chain, read_certificate};
 pub use web::{certificate_key, certificate_request, web_certificate};
 

@@ -25,11 +25,11 @@ use crate::args::RunArgs;
 use crate::children::Children;
 use crate::claims::Claims;
 use crate::clock::{self, Setting};
-use crate::context::{Clouds, Context, Periods};
+use crate::context::{CALL, Clouds, Context, Periods};
 use crate::fleet::Fleet;
 use crate::follow::{
-    follow, follow_claims, follow_policy, follow_pools, follow_windows, guarded, keep_count, named, read_inventories,
-    serve_line,
+    follow, follow_claims, follow_monitors, follow_policy, follow_pools, follow_windows, guarded, keep_count, named,
+    read_inventories, serve_line,
 };
 use crate::inventory::Readings;
 use crate::leader::{self, KubeLease, Leadership, Timing};
@@ -68,7 +68,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let probes = tokio::spawn(serve::serve(listener, Arc::clone(&health), Arc::clone(&metrics), stop.clone()));
     let config = Config::infer().await.context("cannot find out how to reach the API server")?;
-    let client = Client::try_from(config.clone()).context("cannot make a client for the API server")?;
+    let client = |config: Config| Client::try_from(config).context("cannot make a client for the API server");
+    let watching = client(config.clone())?;
+    let mut bounded = config.clone();
+    bounded.read_timeout = Some(CALL);
+    bounded.write_timeout = Some(CALL);
+    bounded.reset_reader_on_write = true;
+    let calls = client(bounded)?;
     health.set_standby(true);
     let outcome = async {
         let Some(leadership) = lead(&args, config, &stop).await? else { return Ok(()) };
@@ -76,7 +82,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         health.set_standby(false);
         tracing::info!("leading");
         let leadership = Arc::new(leadership);
-        let worked = work(&args, client, Arc::clone(&leadership), &metrics, &health, &stop).await;
+        let worked = work(&args, [calls, watching], Arc::clone(&leadership), &metrics, &health, &stop).await;
         metrics.set_leader(false);
         worked?;
         match Arc::try_unwrap(leadership) {
@@ -103,7 +109,7 @@ async fn lead(args: &RunArgs, config: Config, stop: &CancellationToken) -> anyho
 
 async fn work(
     args: &RunArgs,
-    client: Client,
+    [client, watching]: [Client; 2],
     leadership: Arc<Leadership>,
     metrics: &Arc<Metrics>,
     health: &Arc<Health>,
@@ -113,7 +119,7 @@ async fn work(
     let (trigger_pool, triggered_pools) = mpsc::unbounded_channel::<ObjectRef<DeserializeGuard<AgentPool>>>();
     let (trigger_window, triggered_windows) = mpsc::unbounded_channel();
     let (readings, requests) = Readings::new(args.inventory_interval);
-    let tenants = Controller::new(Api::<DeserializeGuard<Tenant>>::all(client.clone()), watcher::Config::default())
+    let tenants = Controller::new(Api::<DeserializeGuard<Tenant>>::all(watching.clone()), watcher::Config::default())
         .with_config(ControllerConfig::default().concurrency(args.concurrency).debounce(DEBOUNCE));
     let context = Arc::new(Context {
         namespace: args.namespace.clone(),
@@ -140,6 +146,7 @@ async fn work(
         periods: Periods { cloud: args.cloud_resync },
         leadership: Arc::clone(&leadership),
         client: client.clone(),
+        watching: watching.clone(),
     });
     metrics.set_clock_offset(clock::setting().offset);
     let everyone = {
@@ -153,7 +160,7 @@ async fn work(
     };
     let mut caches = tokio::task::JoinSet::new();
     let policy = context.policy.follow(
-        client.clone(),
+        watching.clone(),
         &args.namespace,
         args.fleet_config_map.clone(),
         Arc::clone(metrics),
@@ -166,6 +173,7 @@ async fn work(
         let everyone = everyone.clone();
         move |()| everyone()
     }));
+    caches.spawn(follow_monitors(Arc::clone(&context), trigger.clone(), everyone.clone()));
     let told = Arc::clone(metrics);
     caches.spawn(follow(clock::settings(), move |Setting { offset, skew }| {
         tracing::warn!(offset = offset.num_seconds(), skew = skew.num_seconds(), "the test clock was set");
@@ -173,9 +181,9 @@ async fn work(
         everyone();
     }));
     let trigger_child = trigger.clone();
-    caches.spawn(follow(context.children.follow(&client), move |tenant| drop(trigger_child.send(guarded(tenant)))));
+    caches.spawn(follow(context.children.follow(&watching), move |tenant| drop(trigger_child.send(guarded(tenant)))));
     let trigger_route = trigger.clone();
-    let routes = context.children.follow_routes(&client, {
+    let routes = context.children.follow_routes(&watching, {
         let policy = context.policy.clone();
         let named = |policy: &Installation| policy.port_pools.iter().any(|pool| pool.gateway_ref.is_some());
         Box::new(move || policy.current().is_ok_and(|policy| named(&policy)))

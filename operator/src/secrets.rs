@@ -14,10 +14,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
-use plan::keys::{Authorities, StoredAuthorities, WebIssuer, generation};
+use plan::keys::{Authorities, Authority, StoredAuthorities, WebIssuer, generation};
 use plan::names::{self, Identity, MANAGER};
 use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets};
 
+use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::pki;
@@ -68,7 +69,7 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
         }
     );
     let mut failure = None;
-    let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity));
+    let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity, clock::wall()));
     let issuer = match &authorities {
         Fact::Known(Ok(found)) => Some(found.authorities.web.clone()),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
@@ -103,7 +104,7 @@ pub fn entry(secret: &Secret, key: &str) -> Contents<String> {
 }
 
 /// The authorities have no owner, so that nothing takes them with it; the labels say whose they are.
-fn read_authorities(secret: &Secret, identity: &Identity) -> Contents<AuthoritySecret> {
+fn read_authorities(secret: &Secret, identity: &Identity, now: DateTime<Utc>) -> Contents<AuthoritySecret> {
     for (key, value) in identity.labels() {
         if secret.labels().get(&key) != Some(&value) {
             return Err(format!("belongs to somebody else (label {key} is not {value})"));
@@ -115,7 +116,10 @@ fn read_authorities(secret: &Secret, identity: &Identity) -> Contents<AuthorityS
     let authorities = Authorities::from_entries(&entries).map_err(|key| format!("has no key {key}"))?;
     let facts =
         |name: &str, pem: &str| pki::read_certificate(pem).map_err(|error| format!("{name} authority: {error}"));
+    let Authority { certificate, key, .. } = &authorities.host;
+    let metrics = pki::metrics_keys((certificate, &key.0), &identity.id, now);
     Ok(AuthoritySecret {
+        metrics: metrics.map_err(|error| format!("host authority: {error}"))?,
         host: facts("host", &authorities.host.certificate)?,
         user: facts("user", &authorities.user.certificate)?,
         authorities,
@@ -220,7 +224,7 @@ async fn stored_authorities(
     let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
     found
         .ok_or(format!("Secret {name} is not there"))
-        .and_then(|secret| read_authorities(&secret, identity))
+        .and_then(|secret| read_authorities(&secret, identity, clock::wall()))
         .map(|found| found.authorities)
         .map_err(|missing| Error::Missing { attempt: attempt.into(), missing })
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use plan::cloud::CloudNames;
 use plan::fleet::Installation;
-use plan::keys::{Authorities, Authority, Sensitive, WebIssuer};
+use plan::keys::{Authorities, Authority, MetricsKeys, Sensitive, WebIssuer};
 use plan::manifest::preflight::{self, Outcome};
 use plan::manifest::{Inputs, Rendered};
 use plan::names::{Identity, tenant_id};
@@ -74,15 +74,25 @@ fn rendered() -> Prepared {
     let version = plan::version::Version::parse(VERSION).unwrap();
     let installation = Installation::parse(INSTALLATION).unwrap();
     let cloud = CloudNames::new(&installation, &installation.aws.accounts[0], &identity, &wanted.region);
+    let none = || Sensitive(String::new());
     let authority = || Authority {
         certificate: String::new(),
-        key: Sensitive(String::new()),
+        key: none(),
         ssh_public: String::new(),
-        ssh_key: Sensitive(String::new()),
+        ssh_key: none(),
         trusted: String::new(),
     };
-    let web = WebIssuer { certificate: String::new(), key: Sensitive(String::new()), trusted: String::new() };
+    let web = WebIssuer { certificate: String::new(), key: none(), trusted: String::new() };
     let authorities = Authorities { host: authority(), user: authority(), web };
+    let metrics = MetricsKeys {
+        authority: String::new(),
+        server_certificate: String::new(),
+        server_key: none(),
+        server_name: "acme.metrics.tenancy.dev".into(),
+        scraper_certificate: String::new(),
+        scraper_key: none(),
+        not_after: chrono::DateTime::UNIX_EPOCH,
+    };
     let inputs = Inputs {
         tenant: &identity,
         wanted: &wanted,
@@ -92,10 +102,11 @@ fn rendered() -> Prepared {
         feed: None,
         version: &version,
         authorities: &authorities,
+        metrics: &metrics,
         license: None,
         operator_namespace: "tenancy-system",
     };
-    let Rendered { auth, proxy } = Rendered::new(&inputs);
+    let Rendered { auth, proxy, metrics: _ } = Rendered::new(&inputs);
     let name = |object: &Object| object.reference.name.clone();
     Prepared {
         good: preflight::job(&inputs, &name(&auth.config), &name(&proxy.config), 1),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use e2e::gateway_api;
+use e2e::kinds;
 use e2e::testbed::{Reach, TestBed, wait_until};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ pub async fn behind_a_gateway(bed: &TestBed) -> anyhow::Result<()> {
     bed.await_condition(BEHIND, BEHIND, "Available", "True", READY).await?;
     apply_ready(bed, &with(tenant(BEHIND, "beside", "beside.example.com"), "network", json!({}))).await?;
 
-    gateway_api::install(&bed.client()).await?;
+    kinds::install(&bed.client(), kinds::GATEWAYS).await?;
     let route = wait_until("the TLSRoute", AGAIN, || async { cluster::object(bed, BEHIND, "tlsroute", BEHIND).await });
     let route = route.await?;
     let spec = &route["spec"];

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, bail, ensure};
-use e2e::testbed::{NAMESPACE, TestBed, root};
+use e2e::testbed::{NAMESPACE, TestBed, namespace, root};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ type Pair = (String, String, String);
 
 const NAME: &str = "reachable";
 /// Every port that somebody of these listens on, and some on which nobody does.
-const PORTS: [(&str, i64); 15] = [
+const PORTS: [(&str, i64); 16] = [
     ("UDP", 53),
     ("TCP", 53),
     ("TCP", 80),
@@ -31,6 +31,7 @@ const PORTS: [(&str, i64); 15] = [
     ("TCP", 3026),
     ("TCP", 3036),
     ("TCP", 3080),
+    ("TCP", 3081),
     ("TCP", 5432),
     ("TCP", 6443),
     ("UDP", 443),
@@ -54,6 +55,7 @@ pub async fn pairs(bed: &TestBed) -> anyhow::Result<()> {
     let own = with(tenant(NAME, NAME, "reachable.example.com"), "network", json!({"portPool": "default"}));
     let own = apply_ready(bed, &own).await?;
     let other = apply_ready(bed, &tenant("elsewhere", "elsewhere", "elsewhere.example.com")).await?;
+    bed.apply(&namespace("monitoring").to_string()).await?;
     let rules = Rules::read(bed).await?;
     let (own_id, other_id) = (id(&own)?, id(&other)?);
     let pods = pods(bed).await?;
@@ -83,6 +85,8 @@ pub async fn pairs(bed: &TestBed) -> anyhow::Result<()> {
         ("Proxy of another tenant", of(&other_id, "proxy")?),
         ("a pod of the tenant's namespace", made(NAME, &[("app", "bystander")])),
         ("a pod of another namespace", made("elsewhere", &[("tenancy.dev/process", "operator")])),
+        ("Prometheus", made("monitoring", &[("app.kubernetes.io/name", "prometheus")])),
+        ("a pod of its namespace", made("monitoring", &[("app", "bystander")])),
         ("cluster DNS", made("kube-system", &[("k8s-app", "kube-dns")])),
         ("the internet", End::Address("203.0.113.7".parse()?)),
         ("the internet", End::Address("2001:db8::7".parse()?)),

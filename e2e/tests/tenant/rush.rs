@@ -51,7 +51,10 @@ pub async fn of_five_hundred(bed: &TestBed) -> anyhow::Result<()> {
         wait_until("all to be settled", SETTLES, || settled(bed)).await
     };
     tokio::select! {
-        settled = rush => settled?,
+        settled = rush => if let Err(error) = settled {
+            silent(bed).await;
+            return Err(error);
+        },
         () = listen(bed, &published) => bail!("the watch ended"),
     }
     bed.say(&format!("  {TENANTS} tenants: all claims settled after {:.1} s", since.elapsed().as_secs_f32()));
@@ -164,6 +167,20 @@ async fn tenants(bed: &TestBed) -> anyhow::Result<Vec<Tenant>> {
     let lists = NAMESPACES.map(|name| bed.tenants(name));
     let lists = try_join_all(lists.iter().map(|api| async { api.list(&ListParams::default()).await })).await?;
     Ok(lists.into_iter().flatten().collect())
+}
+
+/// What the operators did with those of which nothing is told.
+async fn silent(bed: &TestBed) {
+    let log = bed.operator_log().await;
+    for tenant in tenants(bed).await.unwrap_or_default() {
+        let status = tenant.status.clone().unwrap_or_default();
+        if status.conditions.iter().any(|condition| condition.type_ == "Ready") {
+            continue;
+        }
+        let name = tenant.name_any();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&name)).collect();
+        bed.say(&format!("--- {name} says nothing: {:?}\n{}", tenant.metadata, lines.join("\n")));
+    }
 }
 
 /// Whether each has what it can get, and is told what it cannot.

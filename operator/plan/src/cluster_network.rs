@@ -146,11 +146,7 @@ impl ClusterNetwork {
         if pod_labels.is_empty() {
             faults.push("network.dns.podLabels: name at least one label, such as k8s-app: kube-dns".to_owned());
         }
-        for (key, value) in pod_labels {
-            if !pattern::matches(pattern::LABEL_KEY, key) || !pattern::matches(pattern::LABEL_VALUE, value) {
-                faults.push(format!("network.dns.podLabels: {key:?}: {value:?} is no label"));
-            }
-        }
+        faults.extend(label_faults("network.dns.podLabels", pod_labels));
         if addresses.len() > MOST_ADDRESSES {
             faults.push(format!("network.dns.addresses: at most {MOST_ADDRESSES} may be listed"));
         }
@@ -169,6 +165,14 @@ impl ClusterNetwork {
         let all = METADATA_SERVICES.into_iter().chain(self.blocked_ranges.iter().map(String::as_str));
         all.filter(|range| range.contains(':') == ipv6).map(str::to_owned).collect()
     }
+}
+
+/// Which of the labels in this field are none.
+pub fn label_faults(field: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let wrong = labels.iter().filter(|(key, value)| {
+        !pattern::matches(pattern::LABEL_KEY, key) || !pattern::matches(pattern::LABEL_VALUE, value)
+    });
+    wrong.map(|(key, value)| format!("{field}: {key:?}: {value:?} is no label")).collect()
 }
 
 /// An address as a range of its own.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::feed::target::Goal;
 use crate::hop;
-use crate::manifest::Rendered;
+use crate::keys::METRICS_LAST;
+use crate::manifest::{Rendered, metrics};
 use crate::mutant::mutant;
 use crate::object::Object;
 use crate::stage::{Scope, Stall};
@@ -183,9 +184,11 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
     // Only a person's edit is applied at once: a new generation and other inputs. The same inputs rendered otherwise, or
     // other inputs of the same generation, come from another operator or another policy, and wait.
     let edited = wanted.generation != applied.generation && wanted.pod_inputs != applied.pod_inputs;
+    // A certificate that is about to end is the one thing that waits for no window.
+    let ending = metrics::earliest(scope).is_some_and(|until| until - METRICS_LAST < scope.observed.wall);
     if wanted.template == applied.template {
         course.record = (wanted != *applied).then_some(wanted);
-    } else if edited || never_ready(scope) || mutant!(TemplateAtOnce) {
+    } else if edited || ending || never_ready(scope) || mutant!(TemplateAtOnce) {
         course.recorded = false;
         course.record = Some(wanted);
     } else {

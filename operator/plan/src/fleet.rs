@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::acme::policy::Acme;
 use crate::cluster_network::ClusterNetwork;
 use crate::domains::DomainRule;
+use crate::monitoring::Monitoring;
 use crate::pattern;
 use crate::pod_defaults::{self, PodDefaults};
 use crate::port_pool::{self, MOST_POOLS, PortPool};
@@ -47,6 +48,9 @@ pub struct Installation {
     /// The network of the Kubernetes cluster.
     #[serde(default)]
     pub network: ClusterNetwork,
+    /// Who reads the metrics of the tenants' processes.
+    #[serde(default)]
+    pub monitoring: Monitoring,
     /// What stands beneath `spec.auth.pod` and `spec.proxy.pod` of every tenant.
     #[serde(default)]
     pub pod: PodDefaults,
@@ -143,7 +147,8 @@ impl Installation {
                 faults.push(fault);
             }
         };
-        let Installation { id, aws, acme, domains, port_pools, images, cluster_domain, network, pod } = self;
+        let Installation { id, aws, acme, domains, port_pools, images, cluster_domain, network, monitoring, pod } =
+            self;
         require(
             pattern::matches(pattern::ID, id),
             format!("id: {id:?} must be 2 to 8 lower-case letters and digits and start with a letter"),
@@ -176,6 +181,7 @@ impl Installation {
         }
         faults.extend(acme.iter().flat_map(Acme::faults));
         faults.extend(network.faults());
+        faults.extend(monitoring.faults());
         faults.extend(pod_defaults::faults(pod.as_ref()).into_iter().map(|fault| format!("pod.{fault}")));
         faults
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crds::tenant_status::TenantStatus;
 
 /// Keys of the authority Secret. PEM text, but for the `.pub` entries, which are authorized_keys lines.
@@ -194,6 +194,35 @@ pub struct WebCertificate {
     pub certificate: String,
     /// Private key, PKCS#8 PEM.
     pub key: Sensitive,
+}
+
+/// Name of the certificate of metrics among those in status.
+pub const METRICS_CERTIFICATE: &str = "metrics";
+/// How long certificates of metrics are good. A pod reads its own when it starts, so that a new one is a restart.
+pub const METRICS_LIFETIME: TimeDelta = TimeDelta::days(360);
+/// How often there are new ones: the pods have two such spans to be restarted in a maintenance window.
+pub const METRICS_RENEWAL: TimeDelta = TimeDelta::days(120);
+/// With less left than this, a sixth, they are restarted outside of it.
+pub const METRICS_LAST: TimeDelta = TimeDelta::days(60);
+
+/// With what a tenant's processes serve their metrics, and a scraper reads them. All of it follows from the host authority and the
+/// time, so that there is nothing more to lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsKeys {
+    /// Certificate of the authority that both trust, PEM. Its key is kept nowhere.
+    pub authority: String,
+    /// Certificate of the processes, PEM.
+    pub server_certificate: String,
+    /// Its private key, PKCS#8 PEM.
+    pub server_key: Sensitive,
+    /// The name in it.
+    pub server_name: String,
+    /// Certificate of a scraper, PEM.
+    pub scraper_certificate: String,
+    /// Its private key, PKCS#8 PEM.
+    pub scraper_key: Sensitive,
+    /// Until when both are good.
+    pub not_after: DateTime<Utc>,
 }
 
 /// What a certificate says of itself.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod gateway;
 pub mod kept;
 pub mod listen;
+pub mod metrics;
 pub mod mount;
 pub mod network;
 mod placement;
@@ -21,7 +22,7 @@ use crds::tenant_status::Ports;
 use crate::cloud::CloudNames;
 use crate::feed::Feed;
 use crate::fleet::Installation;
-use crate::keys::Authorities;
+use crate::keys::{Authorities, MetricsKeys};
 use crate::names::{self, Component, Identity};
 use crate::object::Object;
 use crate::version::Version;
@@ -46,6 +47,8 @@ pub struct Inputs<'a> {
     pub version: &'a Version,
     /// The certificate authorities.
     pub authorities: &'a Authorities,
+    /// What metrics are served and read with.
+    pub metrics: &'a MetricsKeys,
     /// Digest of the licence, for tenants that have one.
     pub license: Option<&'a str>,
     /// Namespace of the operator, whose pods may reach Auth.
@@ -89,6 +92,17 @@ pub struct ProxyObjects {
     pub gateway: Vec<Object>,
 }
 
+/// The objects by which metrics are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsObjects {
+    /// What Auth and Proxy serve them with.
+    pub served: Object,
+    /// What a scraper shows.
+    pub scraper: Object,
+    /// How the Prometheus operator finds it all.
+    pub monitor: Object,
+}
+
 /// A whole tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
@@ -96,6 +110,8 @@ pub struct Rendered {
     pub auth: AuthObjects,
     /// Proxy.
     pub proxy: ProxyObjects,
+    /// Metrics of both.
+    pub metrics: MetricsObjects,
 }
 
 impl Rendered {
@@ -103,12 +119,13 @@ impl Rendered {
     pub fn new(inputs: &Inputs<'_>) -> Rendered {
         let auth_config = auth::config(inputs);
         let startup = auth::startup(inputs);
+        let served = metrics::served(inputs);
         let deployments = (0..inputs.wanted.auth_replicas)
-            .map(|ordinal| auth::deployment(inputs, ordinal, &auth_config.reference.name, &startup.reference.name))
+            .map(|ordinal| auth::deployment(inputs, ordinal, [&auth_config, &startup, &served]))
             .collect();
         let proxy_config = proxy::config(inputs);
         let join = proxy::join(inputs);
-        let deployment = proxy::deployment(inputs, &proxy_config.reference.name, &join.reference.name);
+        let deployment = proxy::deployment(inputs, [&proxy_config, &join, &served]);
         Rendered {
             auth: AuthObjects {
                 service_account: auth::service_account(inputs),
@@ -127,12 +144,13 @@ impl Rendered {
                 deployment,
                 gateway: gateway::objects(inputs),
             },
+            metrics: MetricsObjects { served, scraper: metrics::scraper(inputs), monitor: metrics::monitor(inputs) },
         }
     }
 
     /// Digest of the pod templates: what a restart would change. Replica counts are not part of it.
     pub fn template(&self) -> String {
-        let Rendered { auth, proxy } = self;
+        let Rendered { auth, proxy, .. } = self;
         let text = |object: &Object| object.manifest["spec"]["template"].to_string();
         let templates = [auth.deployments.first().map(text).unwrap_or_default(), text(&proxy.deployment)];
         names::digest(templates.join("\n").as_bytes())[..16].to_owned()

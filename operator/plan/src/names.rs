@@ -118,6 +118,16 @@ impl Identity {
         format!("{}-web-next", self.slug)
     }
 
+    /// Name of the Secret with which processes serve their metrics.
+    pub fn metrics(&self, content: &str) -> String {
+        format!("{}-metrics-{}", self.slug, &digest(content.as_bytes())[..10])
+    }
+
+    /// Name of the Secret with which a scraper reads the metrics.
+    pub fn scraper(&self) -> String {
+        format!("{}-scraper", self.slug)
+    }
+
     /// Name of the ConfigMap in which vanished agents are remembered.
     pub fn agents(&self) -> String {
         format!("{}-agents", self.slug)
@@ -230,6 +240,8 @@ mod tests {
             identity.preflight("x"),
             identity.agents(),
             identity.next_web_key(),
+            identity.metrics("x"),
+            identity.scraper(),
         ] {
             assert!(name.len() <= 63, "{name}");
         }

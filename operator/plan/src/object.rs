@@ -31,6 +31,8 @@ pub enum Kind {
     NetworkPolicy,
     /// gateway.networking.k8s.io/v1 TLSRoute, which is there only where the Gateway API is installed.
     TLSRoute,
+    /// monitoring.coreos.com/v1 PodMonitor, which is there only where the Prometheus operator is.
+    PodMonitor,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.

@@ -13,7 +13,7 @@ use crate::claims::Claim;
 use crate::cloud::CloudFacts;
 use crate::fact::Fact;
 use crate::fleet::Installation;
-use crate::keys::{Authorities, CertificateFacts, StoredAuthorities};
+use crate::keys::{Authorities, CertificateFacts, MetricsKeys, StoredAuthorities};
 use crate::names::Component;
 use crate::object::Ref;
 use crate::publish::Live;
@@ -66,6 +66,8 @@ pub struct Observed {
     pub pools: Fact<Vec<Pool>>,
     /// What is remembered of agents that may have vanished.
     pub memory: Fact<Stored>,
+    /// Whether the cluster knows PodMonitors.
+    pub pod_monitors: bool,
     /// Failures that last.
     pub failures: BTreeMap<(StageName, Source), Failure>,
 }
@@ -170,6 +172,8 @@ pub struct AuthoritySecret {
     pub host: CertificateFacts,
     /// The user authority's certificate.
     pub user: CertificateFacts,
+    /// What metrics are served and read with.
+    pub metrics: MetricsKeys,
 }
 
 /// The web certificate as it was read.

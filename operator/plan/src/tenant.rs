@@ -101,7 +101,8 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let keys = keys::plan(scope, issuing.progress.as_ref());
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
     let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
-    let inputs = keys.authorities.as_ref().filter(|_| complete).map(|authorities| Inputs {
+    let inputs = keys.authorities.as_ref().zip(keys.metrics.as_ref()).filter(|_| complete);
+    let inputs = inputs.map(|(authorities, metrics)| Inputs {
         tenant: &scope.tenant,
         wanted: scope.wanted,
         installation: scope.installation,
@@ -110,6 +111,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         ports: identity.ports.as_ref(),
         version: &versions.auth,
         authorities,
+        metrics,
         license: keys.license.as_deref(),
         operator_namespace: &scope.observed.operator_namespace,
     });
@@ -242,5 +244,5 @@ fn render(inputs: &Inputs<'_>, versions: &Versions, kept: &mut Kept) -> Arc<Rend
         return auth;
     }
     let proxy = kept.render(&Inputs { version: &versions.proxy, ..inputs.clone() });
-    Arc::new(Rendered { auth: auth.auth.clone(), proxy: proxy.proxy.clone() })
+    Arc::new(Rendered { auth: auth.auth.clone(), proxy: proxy.proxy.clone(), metrics: proxy.metrics.clone() })
 }

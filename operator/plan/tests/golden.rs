@@ -7,7 +7,7 @@ mod authorities;
 
 use std::path::{Path, PathBuf};
 
-use authorities::authorities;
+use authorities::{authorities, metrics};
 use crds::Tenant;
 use expect_test::expect_file;
 use kube::ResourceExt;
@@ -15,7 +15,7 @@ use plan::claims;
 use plan::cloud::CloudNames;
 use plan::feed::target::Goal;
 use plan::fleet::Installation;
-use plan::manifest::{AuthObjects, Inputs, ProxyObjects, Rendered, preflight};
+use plan::manifest::{AuthObjects, Inputs, MetricsObjects, ProxyObjects, Rendered, preflight};
 use plan::names::{Component, Identity, tenant_id};
 use plan::object::{Object, sorted};
 use plan::version::Version;
@@ -73,13 +73,14 @@ fn with_inputs<T>(tenant: &Tenant, render: impl FnOnce(&Inputs<'_>) -> T) -> T {
         version: &version,
         feed: None,
         authorities: &authorities(),
+        metrics: &metrics(),
         license: wanted.license_secret.as_ref().map(|_| "0123456789abcdef"),
         operator_namespace: "tenancy-system",
     })
 }
 
 fn manifests(tenant: &Tenant) -> String {
-    let (Rendered { auth, proxy }, preflight) = with_inputs(tenant, |inputs| {
+    let (Rendered { auth, proxy, metrics }, preflight) = with_inputs(tenant, |inputs| {
         let rendered = Rendered::new(inputs);
         let configs = [&rendered.auth.config, &rendered.proxy.config].map(|config| config.reference.name.clone());
         let preflight = preflight::job(inputs, &configs[0], &configs[1], 1);
@@ -92,6 +93,8 @@ fn manifests(tenant: &Tenant) -> String {
     objects.extend(deployments);
     objects.extend([proxy_config, join, public, proxy_budget, deployment, preflight]);
     objects.extend(gateway);
+    let MetricsObjects { served, scraper, monitor } = metrics;
+    objects.extend([served, scraper, monitor]);
     objects
         .into_iter()
         .map(|object| serde_saphyr::to_string(&readable(object.manifest)).expect("YAML"))

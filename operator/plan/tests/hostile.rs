@@ -6,7 +6,7 @@ mod authorities;
 
 use std::cell::Cell;
 
-use authorities::authorities;
+use authorities::{authorities, metrics};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crds::Tenant;
@@ -201,6 +201,7 @@ fn is_meant(texts: &Texts, wanted: &Wanted, installation: &Installation) -> Resu
         version: &Version::new(18, 1, 0),
         feed: None,
         authorities: &authorities(),
+        metrics: &metrics(),
         license: wanted.license_secret.as_ref().map(|_| "0123456789abcdef"),
         operator_namespace: "tenancy-system",
     });

@@ -10,6 +10,8 @@ mod domains;
 mod gateway;
 #[path = "situations/license.rs"]
 mod license;
+#[path = "situations/metrics.rs"]
+mod metrics;
 #[path = "situations/paused.rs"]
 mod paused;
 #[path = "situations/pools.rs"]

@@ -23,11 +23,15 @@ pub(super) struct Pair {
 
 /// Makes a pair.
 pub(super) fn generate() -> Result<Pair, PkiError> {
-    let seed: [u8; 32] = random()?;
-    let pkcs8 = [PKCS8_PREFIX.as_slice(), &seed].concat();
-    let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_ED25519)
-        .map_err(|source| PkiError::Make { what: "SSH key", source })?;
+    let key = key_pair(random()?)?;
     Ok(Pair { public: authorized_key(key.public_key_raw()), key: Sensitive(key.serialize_pem()) })
+}
+
+/// The pair whose private key is these bytes.
+pub(super) fn key_pair(key: [u8; 32]) -> Result<KeyPair, PkiError> {
+    let pkcs8 = [PKCS8_PREFIX.as_slice(), &key].concat();
+    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_ED25519)
+        .map_err(|source| PkiError::Make { what: "Ed25519 key", source })
 }
 
 /// The public key as a line without a comment.

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 use plan::availability;
 use plan::clock::from_jiff;
+use plan::keys::METRICS_CERTIFICATE;
 use plan::names;
 
 use crate::context::Context;
@@ -33,6 +34,9 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budg
             tenant.name_any()
         );
         events.push(event(EventType::Warning, "AuthoritiesChanged", &note));
+    }
+    if let Some(note) = restarted_early(before, after) {
+        events.push(event(EventType::Warning, "CertificateEnding", &note));
     }
     if let (None, Some(update)) = (&before.update, &after.update) {
         let mut note = format!("{:?} from {} to {} begins", update.kind, update.from, update.to);
@@ -89,6 +93,18 @@ pub fn events(before: &TenantStatus, after: &TenantStatus, tenant: &Tenant, budg
         events.push(event(EventType::Warning, "WindowMissed", &note));
     }
     events
+}
+
+/// Why pods are restarted outside of a window though nobody changed what reaches them: only a certificate that is about to end does that.
+fn restarted_early(before: &TenantStatus, after: &TenantStatus) -> Option<String> {
+    let (was, is) = before.applied.as_ref().zip(after.applied.as_ref())?;
+    let hops = before.update.is_some() || after.update.is_some() || before.history.first() != after.history.first();
+    let by_itself = was.template != is.template && was.pod_inputs == is.pod_inputs && was.version == is.version;
+    (by_itself && !hops && before.version.is_some()).then(|| {
+        let ends = before.certificates.iter().find(|certificate| certificate.name == METRICS_CERTIFICATE);
+        let ends = ends.map_or("soon", |certificate| &certificate.not_after);
+        format!("pods are restarted outside of the maintenance window: the certificate with which they serve their metrics ends at {ends}")
+    })
 }
 
 /// By whose word checks were skipped: an override that is still good, an instant that this update uses up, or both.
@@ -261,6 +277,21 @@ mod tests {
         let both = begins(json!({"override": good, "applyNow": now}), json!(["Window", "Policy"]), json!(now), 0);
         assert!(both.contains("CVE-2026-1234; applyNow"), "{both}");
         assert_eq!(begins(json!({}), json!([]), Value::Null, 0), "Patch from 18.1.0 to 18.1.1 begins");
+    }
+
+    #[test]
+    fn pods_that_are_restarted_for_a_certificate_outside_of_a_window_are_told_of() {
+        let with = |template: &str, inputs: &str, generation: i64| {
+            let applied =
+                json!({"generation": generation, "version": "18.1.0", "podInputs": inputs, "template": template});
+            let certificates = json!([{"name": "metrics", "notAfter": "2026-12-01T00:00:00Z", "issuer": "self"}]);
+            json!({"version": "18.1.0", "applied": applied, "certificates": certificates})
+        };
+        let note = |before, after| told(json!({}), before, after, "CertificateEnding");
+        let early = note(with("a", "x", 1), with("b", "x", 1)).expect("an event");
+        assert!(early.ends_with("ends at 2026-12-01T00:00:00Z"), "{early}");
+        assert_eq!(note(with("a", "x", 1), with("b", "y", 2)), None, "a person's edit");
+        assert_eq!(note(with("a", "x", 1), with("a", "x", 2)), None);
     }
 
     #[test]

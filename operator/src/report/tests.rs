@@ -75,6 +75,7 @@ async fn context(answers: Answers) -> Context {
         recorder: Recorder::new(client.clone(), Reporter { controller: "test".into(), instance: None }),
         periods: Periods { cloud: Duration::from_secs(60) },
         leadership: Arc::new(leader::acquire(Arc::new(Lease), "me".into(), Timing::default()).await),
+        watching: client.clone(),
         client,
     }
 }

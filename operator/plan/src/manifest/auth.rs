@@ -69,7 +69,7 @@ pub fn startup(inputs: &Inputs<'_>) -> Object {
 
 /// One replica of Auth. One Deployment each, since a Deployment of two lets the old pods of both run while they end,
 /// and a state table bears no more than two readers.
-pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str) -> Object {
+pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, [config, startup, metrics]: [&Object; 3]) -> Object {
     let Inputs { tenant, wanted, cloud, .. } = inputs;
     let ordinal_label = BTreeMap::from([(ORDINAL.to_owned(), ordinal.to_string())]);
     let mut selector = tenant.selector(Component::Auth);
@@ -77,8 +77,8 @@ pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str
     let mut labels = tenant.component_labels(Component::Auth);
     labels.extend(ordinal_label.clone());
     let mut volumes = vec![
-        (mount::config("config", config), mount::CONFIG.to_owned()),
-        (mount::secret("startup", startup, None), mount::STARTUP.to_owned()),
+        (mount::config("config", &config.reference.name), mount::CONFIG.to_owned()),
+        (mount::secret("startup", &startup.reference.name, None), mount::STARTUP.to_owned()),
         (mount::aws_token(), mount::AWS_TOKEN.to_owned()),
     ];
     if let Some(license) = &wanted.license_secret {
@@ -104,6 +104,8 @@ pub fn deployment(inputs: &Inputs<'_>, ordinal: i32, config: &str, startup: &str
                 pod::variable("AWS_WEB_IDENTITY_TOKEN_FILE", format!("{}/token", mount::AWS_TOKEN)),
                 pod::variable("AWS_STS_REGIONAL_ENDPOINTS", "regional"),
             ],
+            trust: Vec::new(),
+            metrics,
             ports: vec![("auth", listen::AUTH)],
             volumes,
             grace_seconds: 60,

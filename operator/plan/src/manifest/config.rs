@@ -4,7 +4,7 @@ use crds::network::ProxyProtocol;
 use crds::tenant::{Edition, SessionRecording};
 use serde_json::{Value, json};
 
-use super::{Inputs, listen, mount};
+use super::{Inputs, listen, metrics, mount};
 use crate::cloud::CloudNames;
 use crate::object::sorted;
 
@@ -58,6 +58,7 @@ pub fn auth(inputs: &Inputs<'_>) -> String {
         "auth_service": service,
         "proxy_service": {"enabled": false},
         "ssh_service": {"enabled": false},
+        "metrics_service": metrics::service(everywhere(listen::METRICS)),
     }))
 }
 
@@ -119,6 +120,7 @@ pub fn proxy(inputs: &Inputs<'_>) -> String {
         "proxy_service": service,
         "auth_service": {"enabled": false},
         "ssh_service": {"enabled": false},
+        "metrics_service": metrics::service(everywhere(listen::METRICS)),
     }))
 }
 

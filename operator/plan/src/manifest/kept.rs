@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Inputs, Rendered, pod};
 use crate::cloud::CloudNames;
 use crate::fleet::Installation;
-use crate::keys::Authorities;
+use crate::keys::{Authorities, MetricsKeys};
 use crate::names::Identity;
 use crate::version::Version;
 use crate::wanted::Wanted;
@@ -33,6 +33,7 @@ struct Source {
     ports: Option<Ports>,
     version: Version,
     authorities: Authorities,
+    metrics: MetricsKeys,
     license: Option<String>,
     operator_namespace: String,
 }
@@ -48,6 +49,7 @@ impl Source {
             ports: inputs.ports.cloned(),
             version: inputs.version.clone(),
             authorities: inputs.authorities.clone(),
+            metrics: inputs.metrics.clone(),
             license: inputs.license.map(str::to_owned),
             operator_namespace: inputs.operator_namespace.to_owned(),
         }
@@ -63,6 +65,7 @@ impl Source {
             ports,
             version,
             authorities,
+            metrics,
             license,
             operator_namespace,
         } = inputs;
@@ -74,6 +77,7 @@ impl Source {
             && self.wanted == **wanted
             && self.installation == **installation
             && self.authorities == **authorities
+            && self.metrics == **metrics
             && self.license.as_deref() == *license
             && self.operator_namespace == *operator_namespace
     }

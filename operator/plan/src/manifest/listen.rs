@@ -12,3 +12,5 @@ pub const TUNNEL: u16 = 3024;
 pub const KUBE: u16 = 3026;
 /// Proxy: MySQL.
 pub const MYSQL: u16 = 3036;
+/// Auth and Proxy: metrics.
+pub const METRICS: u16 = 3081;

@@ -17,6 +17,10 @@ pub const AWS_TOKEN: &str = "/var/run/secrets/tenancy.dev/aws";
 pub const TLS: &str = "/etc/teleport-tls";
 /// The issuer of the web certificate.
 pub const TRUST: &str = "/etc/teleport-tls-ca";
+/// What metrics are served with.
+pub const METRICS: &str = "/etc/teleport-metrics";
+/// The authority of that alone: directories of trust are read whole.
+pub const METRICS_TRUST: &str = "/etc/teleport-metrics-ca";
 /// The join token.
 pub const JOIN: &str = "/etc/teleport-join";
 
@@ -56,6 +60,15 @@ pub fn secret(volume: &str, secret: &str, items: Option<Vec<KeyToPath>>) -> Volu
         secret: Some(SecretVolumeSource { secret_name: Some(secret.into()), items, ..SecretVolumeSource::default() }),
         ..Volume::default()
     }
+}
+
+/// What metrics are served with, and where its authority is found: the volumes with their directories.
+pub fn metrics(name: &str) -> [(Volume, String); 2] {
+    let authority = Some(vec![item("ca.crt", "ca.pem")]);
+    [
+        (secret("metrics", name, None), METRICS.to_owned()),
+        (secret("metrics-ca", name, authority), METRICS_TRUST.to_owned()),
+    ]
 }
 
 /// One key of a Secret as a file.

@@ -9,8 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Inputs;
-use super::listen::{AUTH, KUBE, MYSQL, SSH, TUNNEL, WEB};
+use super::listen::{AUTH, KUBE, METRICS, MYSQL, SSH, TUNNEL, WEB};
 use crate::cluster_network::{ClusterDns, single};
+use crate::monitoring::Scraper;
 use crate::names::{Component, TENANT_ID};
 use crate::object::{Kind, Object};
 
@@ -41,7 +42,8 @@ pub fn auth(inputs: &Inputs<'_>) -> Object {
     let proxy = NetworkPolicyPeer { pod_selector: Some(tenant.label_selector(Component::Proxy)), ..Default::default() };
     let ingress = NetworkPolicyIngressRule { from: Some(vec![proxy, operator]), ports: Some(vec![tcp(AUTH)]) };
     let (labels, selector) = (tenant.component_labels(Component::Auth), tenant.label_selector(Component::Auth));
-    policy(inputs, tenant.auth(), labels, selector, vec![ingress], outside(inputs))
+    let ingress = std::iter::once(ingress).chain(scraped(inputs)).collect();
+    policy(inputs, tenant.auth(), labels, selector, ingress, outside(inputs))
 }
 
 /// Proxy: everybody comes in, on the ports that it serves; it goes out to its own Auth, to DNS and on 443.
@@ -56,7 +58,19 @@ pub fn proxy(inputs: &Inputs<'_>) -> Object {
     let to_auth = NetworkPolicyEgressRule { to: Some(vec![own]), ports: Some(vec![tcp(AUTH)]) };
     let egress = std::iter::once(to_auth).chain(outside(inputs)).collect();
     let (labels, selector) = (tenant.component_labels(Component::Proxy), tenant.label_selector(Component::Proxy));
-    policy(inputs, tenant.proxy_deployment(), labels, selector, vec![ingress], egress)
+    let ingress = std::iter::once(ingress).chain(scraped(inputs)).collect();
+    policy(inputs, tenant.proxy_deployment(), labels, selector, ingress, egress)
+}
+
+/// Who reads metrics, if the policy names somebody.
+fn scraped(inputs: &Inputs<'_>) -> Option<NetworkPolicyIngressRule> {
+    let Scraper { namespace, pod_labels } = inputs.installation.monitoring.scraper.as_ref()?;
+    let scraper = NetworkPolicyPeer {
+        namespace_selector: Some(labels(NAMESPACE, namespace)),
+        pod_selector: Some(LabelSelector { match_labels: Some(pod_labels.clone()), ..LabelSelector::default() }),
+        ip_block: None,
+    };
+    Some(NetworkPolicyIngressRule { from: Some(vec![scraper]), ports: Some(vec![tcp(METRICS)]) })
 }
 
 /// DNS, and 443 everywhere but in the ranges that are out of reach.

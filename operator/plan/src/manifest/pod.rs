@@ -12,9 +12,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Inputs, placement};
+use super::{Inputs, listen, metrics, mount, placement};
 use crate::feed;
 use crate::names::Component;
+use crate::object::Object;
 use crate::resources::{Amounts, cpu, memory};
 
 /// Port of the diagnostics.
@@ -25,7 +26,7 @@ const DRAIN: &str = "30s";
 const USER: i64 = 65532;
 
 /// What differs between the components.
-pub struct Parts {
+pub struct Parts<'a> {
     /// Which component.
     pub component: Component,
     /// Further labels of the pods, beyond those of the component.
@@ -38,6 +39,10 @@ pub struct Parts {
     pub args: Vec<String>,
     /// Environment.
     pub env: Vec<EnvVar>,
+    /// Directories with authorities of certificates that the process serves, beside those of its metrics.
+    pub trust: Vec<&'static str>,
+    /// The Secret with which it serves its metrics.
+    pub metrics: &'a Object,
     /// Named ports.
     pub ports: Vec<(&'static str, u16)>,
     /// Volumes with the directory where each is mounted read-only.
@@ -47,8 +52,23 @@ pub struct Parts {
 }
 
 /// The pod template of a component.
-pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
-    let Parts { component, labels, annotations, service_account, args, env, ports, volumes, grace_seconds } = parts;
+pub fn template(inputs: &Inputs<'_>, parts: Parts<'_>) -> PodTemplateSpec {
+    let Parts {
+        component,
+        labels,
+        mut annotations,
+        service_account,
+        args,
+        env,
+        mut trust,
+        metrics,
+        ports,
+        mut volumes,
+        grace_seconds,
+    } = parts;
+    annotations.extend(metrics::annotations(inputs));
+    trust.push(mount::METRICS_TRUST);
+    volumes.extend(mount::metrics(&metrics.reference.name));
     let mut pod_labels = inputs.tenant.component_labels(component);
     pod_labels.extend(labels);
     pod_labels.insert("app.kubernetes.io/version".into(), inputs.version.to_string());
@@ -63,6 +83,9 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
     mounts.extend(scratch_mounts);
     pod_volumes.extend(scratch_volumes);
     let mut container_env = vec![variable("GOMEMLIMIT", format!("{}MiB", mebibytes * 9 / 10))];
+    // A process verifies the certificates that it serves against the system's trust store when it starts, and refuses to run when
+    // the authority is not there. Directories are read in addition to the system's bundle; a file would replace it.
+    container_env.push(variable("SSL_CERT_DIR", trust.join(":")));
     container_env.extend(env);
     let container = Container {
         name: "teleport".into(),
@@ -73,7 +96,7 @@ pub fn template(inputs: &Inputs<'_>, parts: Parts) -> PodTemplateSpec {
         ports: Some(
             ports
                 .into_iter()
-                .chain([("diag", DIAGNOSTICS)])
+                .chain([(metrics::PORT, listen::METRICS), ("diag", DIAGNOSTICS)])
                 .map(|(name, port)| k8s_openapi::api::core::v1::ContainerPort {
                     name: Some(name.into()),
                     container_port: i32::from(port),

@@ -46,7 +46,7 @@ pub fn join(inputs: &Inputs<'_>) -> Object {
 }
 
 /// The Proxy pods, replaced one at a time: agents keep a tunnel to each of them and need time to move.
-pub fn deployment(inputs: &Inputs<'_>, config: &str, join: &str) -> Object {
+pub fn deployment(inputs: &Inputs<'_>, [config, join, metrics]: [&Object; 3]) -> Object {
     let Inputs { tenant, wanted, .. } = inputs;
     let mut ports = vec![("tls", listen::WEB)];
     if inputs.ports.is_some() {
@@ -66,13 +66,13 @@ pub fn deployment(inputs: &Inputs<'_>, config: &str, join: &str) -> Object {
             annotations: BTreeMap::new(),
             service_account: None,
             args: vec!["--diag-addr=0.0.0.0:3000".into()],
-            // Proxy verifies its own certificate against the system's trust store when it starts, and refuses to run when
-            // the issuer is not there. The directory is read in addition to the system's bundle; a file would replace it.
-            env: vec![pod::variable("SSL_CERT_DIR", mount::TRUST)],
+            trust: vec![mount::TRUST],
+            metrics,
+            env: Vec::new(),
             ports,
             volumes: vec![
-                (mount::config("config", config), mount::CONFIG.to_owned()),
-                (mount::secret("join", join, None), mount::JOIN.to_owned()),
+                (mount::config("config", &config.reference.name), mount::CONFIG.to_owned()),
+                (mount::secret("join", &join.reference.name, None), mount::JOIN.to_owned()),
                 (
                     mount::secret(
                         "tls",

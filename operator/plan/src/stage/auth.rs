@@ -21,7 +21,7 @@ const REPLICAS: i32 = 2;
 pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, course: &Course) -> Stage {
     let mut stage = Stage::default();
     if let Some(rendered) = rendered {
-        converge(scope, &rendered.auth, course, &mut stage);
+        converge(scope, rendered, course, &mut stage);
     } else {
         stage.waits("the earlier stages");
     }
@@ -29,7 +29,8 @@ pub fn plan(scope: &Scope<'_>, rendered: Option<&Rendered>, course: &Course) -> 
     stage
 }
 
-fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut Stage) {
+fn converge(scope: &Scope<'_>, rendered: &Rendered, course: &Course, stage: &mut Stage) {
+    let Rendered { auth, metrics, .. } = rendered;
     let target = &course.auth;
     if !KNOWN_MAJORS.contains(&target.version.major) {
         stage.stalls(Reason::InvalidSpec, update::unknown_version(&target.version), RETRY);
@@ -47,7 +48,9 @@ fn converge(scope: &Scope<'_>, auth: &AuthObjects, course: &Course, stage: &mut 
     // While a rendering is held back, pods keep theirs; but one that is missing has none to keep.
     let missing = auth.deployments.iter().any(|wanted| scope.observed.objects.known(&wanted.reference).is_none());
     if !target.held || missing {
-        there &= stage.ensure(scope, &auth.config) & stage.ensure(scope, &auth.startup);
+        there &= stage.ensure(scope, &auth.config)
+            & stage.ensure(scope, &auth.startup)
+            & stage.ensure(scope, &metrics.served);
     }
     if !there {
         return;

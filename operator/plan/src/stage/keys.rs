@@ -11,7 +11,8 @@ use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::acme::course::{self, Progress};
 use crate::clock::rfc3339;
 use crate::fact::Fact;
-use crate::keys::{Authorities, CertificateFacts, generation};
+use crate::keys::{Authorities, CertificateFacts, METRICS_CERTIFICATE, MetricsKeys, generation};
+use crate::manifest::metrics;
 use crate::observed::{AuthoritySecret, IssuedBy, LicenseSecret, WebSecret};
 use crate::step::Step;
 
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub stage: Stage,
     /// The keys, once they are there.
     pub authorities: Option<Authorities>,
+    /// What metrics are served and read with, once the keys are there.
+    pub metrics: Option<MetricsKeys>,
     /// For status.
     pub certificates: Vec<CertificateStatus>,
     /// Digest of the licence, for tenants that have one.
@@ -47,6 +50,13 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     if let Some(found) = &authorities {
         certificates.push(status("host-ca", &found.host, "self"));
         certificates.push(status("user-ca", &found.user, "self"));
+        // Of the pods as they are: they read theirs when they start.
+        let not_after = metrics::earliest(scope).unwrap_or(found.metrics.not_after);
+        certificates.push(CertificateStatus {
+            name: METRICS_CERTIFICATE.into(),
+            not_after: rfc3339(not_after),
+            issuer: "self".into(),
+        });
     }
     let web = web(scope, issuance, &mut stage);
     if let Some(web) = web {
@@ -91,6 +101,7 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     let license = license(scope, &mut stage, &mut certificates);
     Outcome {
         stage,
+        metrics: authorities.as_ref().map(|found| found.metrics.clone()),
         authorities: authorities.map(|found| found.authorities),
         certificates,
         license,

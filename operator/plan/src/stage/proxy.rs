@@ -11,7 +11,8 @@ use super::route::{self, Taken};
 use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::course::Target;
 use crate::fact::Fact;
-use crate::manifest::Rendered;
+use crate::manifest::metrics::is_served;
+use crate::manifest::{MetricsObjects, Rendered};
 use crate::object::{Kind, Ref};
 use crate::teleport::WebPing;
 use crate::version::parse_reported;
@@ -36,7 +37,9 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
     let live = scope.observed.objects.known(&proxy.deployment.reference);
     let mut there = stage.ensure(scope, &proxy.service) & stage.ensure(scope, &proxy.budget);
     if !target.held || live.is_none() {
-        there &= stage.ensure(scope, &proxy.config) & stage.ensure(scope, &proxy.join);
+        there &= stage.ensure(scope, &proxy.config)
+            & stage.ensure(scope, &proxy.join)
+            & stage.ensure(scope, &rendered.metrics.served);
     }
     // Read with the others, and made after the Deployment: a Gateway that is not to be had keeps no pods from running.
     let mut outside = Stage::default();
@@ -46,6 +49,7 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
         return;
     }
     stage.join(outside);
+    metrics(scope, &rendered.metrics, live, stage);
     let rollout = live.map(Rollout::of).unwrap_or_default();
     if !rollout.complete {
         stage.waits_for_pods(scope, &proxy.deployment.reference, live);
@@ -78,6 +82,17 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
                 && complaint(scope, ping, target, ports).is_none() => {}
         Fact::Unknown => stage.unread.push("Proxy could not be asked".into()),
         Fact::Known(_) | Fact::Absent => stage.polls(format!("Proxy to answer as version {}", target.version)),
+    }
+}
+
+/// What scrapers read. It follows what the pods serve with: while those are held back, so is this.
+fn metrics(scope: &Scope<'_>, metrics: &MetricsObjects, live: Option<&Value>, stage: &mut Stage) {
+    if !live.is_some_and(|live| is_served(live, &metrics.served)) {
+        return;
+    }
+    stage.ensure(scope, &metrics.scraper);
+    if scope.observed.pod_monitors {
+        stage.ensure(scope, &metrics.monitor);
     }
 }
 

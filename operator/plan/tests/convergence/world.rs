@@ -64,6 +64,10 @@ pub struct World {
     pub readable: bool,
     pub kept_authorities: u32,
     pub web: Option<CertificateFacts>,
+    /// How often the certificates of metrics were renewed.
+    pub renewal: i32,
+    /// Whether the cluster knows PodMonitors.
+    pub pod_monitors: bool,
     pub license: bool,
     /// The ACME server.
     pub acme: acme::Server,
@@ -128,6 +132,8 @@ impl World {
             readable: true,
             kept_authorities: 0,
             web: None,
+            renewal: 0,
+            pod_monitors: true,
             license: false,
             acme: acme::Server::default(),
             inventory: None,

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::feed::Feed;
 use plan::fleet::Installation;
-use plan::keys::{Authorities, Authority, CertificateFacts, Sensitive, WebIssuer};
+use plan::keys::{
+    Authorities, Authority, CertificateFacts, METRICS_LIFETIME, METRICS_RENEWAL, MetricsKeys, Sensitive, WebIssuer,
+};
 use plan::observed::AuthoritySecret;
 
 pub const INSTALLATION: &str = r#"
@@ -68,5 +70,20 @@ pub fn authorities(number: u32) -> AuthoritySecret {
         },
         host: certificate(made),
         user: certificate(made),
+        metrics: metrics(number, 0),
+    }
+}
+
+/// What follows from the authorities of this number; a `renewal` is another one.
+pub fn metrics(number: u32, renewal: i32) -> MetricsKeys {
+    let text = |what: &str| format!("{what} {number} {renewal}\n");
+    MetricsKeys {
+        authority: format!("metrics authority {number}\n"),
+        server_certificate: text("metrics certificate"),
+        server_key: Sensitive(text("metrics key")),
+        server_name: "acme.metrics.tenancy.dev".into(),
+        scraper_certificate: text("scraper certificate"),
+        scraper_key: Sensitive(text("scraper key")),
+        not_after: start() + METRICS_RENEWAL * renewal + METRICS_LIFETIME,
     }
 }

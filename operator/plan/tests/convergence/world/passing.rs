@@ -85,6 +85,7 @@ impl World {
                 | Kind::Secret
                 | Kind::ServiceAccount
                 | Kind::PodDisruptionBudget
+                | Kind::PodMonitor
                 | Kind::NetworkPolicy => continue,
                 Kind::TLSRoute => {
                     let condition = |type_| json!({"type": type_, "status": "True", "observedGeneration": live["metadata"]["generation"]});

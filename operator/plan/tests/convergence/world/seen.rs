@@ -12,13 +12,13 @@ use plan::keys::StoredAuthorities;
 use plan::manifest::kept::Kept;
 use plan::names::Component;
 use plan::object::{Kind, Ref};
-use plan::observed::{LicenseSecret, Objects, Observed, Process, Processes, Secrets};
+use plan::observed::{AuthoritySecret, LicenseSecret, Objects, Observed, Process, Processes, Secrets};
 use plan::teleport::{AuthPing, WebPing};
 use plan::updates::Updates;
 use plan::{Fact, Plan};
 
 use super::World;
-use super::fixtures::authorities;
+use super::fixtures::{authorities, metrics};
 
 impl World {
     pub fn observe(&self) -> Observed {
@@ -56,7 +56,9 @@ impl World {
             objects: self.watched(objects),
             troubles: Fact::Known(Vec::new()),
             secrets: Secrets {
-                authorities: Fact::answered(self.authorities.map(|number| Ok(authorities(number)))),
+                authorities: Fact::answered(self.authorities.map(|number| {
+                    Ok(AuthoritySecret { metrics: metrics(number, self.renewal), ..authorities(number) })
+                })),
                 web: Fact::answered(self.web.clone().map(|certificate| Ok(self.web_secret(certificate)))),
                 license: Fact::answered(self.license.then(|| Ok(LicenseSecret { digest: "0123456789abcdef".into() }))),
             },
@@ -70,6 +72,7 @@ impl World {
             },
             pools: Fact::Known(self.pools.clone()),
             memory: self.memory(),
+            pod_monitors: self.pod_monitors,
             updates: Updates {
                 feed: Ok(Arc::clone(&self.feed)),
                 policy_fault: None,

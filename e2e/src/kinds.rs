@@ -1,5 +1,5 @@
-//! The Gateway API in a cluster: its CRDs, from the Go module that `e2e/gateway-api/go.mod` pins. No controller of it runs here; a
-//! test that needs one plays it.
+//! Kinds that others bring into a cluster: their CRDs, from the Go modules that `e2e/kinds/go.mod` pins. No controller of them runs
+//! here; a test that needs one plays it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +12,27 @@ use serde::Deserialize;
 
 use crate::testbed::{root, wait_until};
 
-const MODULE: &str = "sigs.k8s.io/gateway-api";
-/// What the operator and a person who sets a Gateway up need.
-const CRDS: [&str; 2] = ["gateways", "tlsroutes"];
+/// Kinds of one module.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    module: &'static str,
+    folder: &'static str,
+    files: &'static [&'static str],
+}
+
+/// What the operator and a person who sets a Gateway up need of the Gateway API.
+pub const GATEWAYS: Kinds = Kinds {
+    module: "sigs.k8s.io/gateway-api",
+    folder: "config/crd/standard",
+    files: &["gateway.networking.k8s.io_gateways.yaml", "gateway.networking.k8s.io_tlsroutes.yaml"],
+};
+/// What the Prometheus operator is told by.
+pub const POD_MONITORS: Kinds = Kinds {
+    module: "github.com/prometheus-operator/prometheus-operator",
+    folder: "example/prometheus-operator-crd",
+    files: &["monitoring.coreos.com_podmonitors.yaml"],
+};
+
 /// A small download, once.
 const DOWNLOAD: Duration = Duration::from_secs(120);
 const ESTABLISHED: Duration = Duration::from_secs(30);
@@ -30,15 +48,15 @@ struct Downloaded {
 ///
 /// # Errors
 /// When the module cannot be had, or the API server refuses.
-pub async fn install(client: &Client) -> anyhow::Result<()> {
+pub async fn install(client: &Client, kinds: Kinds) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let folder = download().await?.join("config/crd/standard");
-    for kind in CRDS {
-        let path = folder.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
+    let folder = download(kinds.module).await?.join(kinds.folder);
+    for file in kinds.files {
+        let path = folder.join(file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let definition: CustomResourceDefinition = serde_saphyr::from_str(&text).context("a CRD cannot be read")?;
-        api.create(&PostParams::default(), &definition).await.with_context(|| format!("cannot create {kind}"))?;
         let name = definition.name_any();
+        api.create(&PostParams::default(), &definition).await.with_context(|| format!("cannot create {name}"))?;
         wait_until(&format!("{name} to be served"), ESTABLISHED, || async {
             let conditions = api.get(&name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
             let served = conditions.iter().any(|found| found.type_ == "Established" && found.status == "True");
@@ -49,12 +67,12 @@ pub async fn install(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn download() -> anyhow::Result<PathBuf> {
+async fn download(module: &str) -> anyhow::Result<PathBuf> {
     let mut command = tokio::process::Command::new("go");
-    command.args(["mod", "download", "-json", MODULE]).current_dir(root().join("e2e/gateway-api")).env("GOWORK", "off");
+    command.args(["mod", "download", "-json", module]).current_dir(root().join("e2e/kinds")).env("GOWORK", "off");
     let output = tokio::time::timeout(DOWNLOAD, command.kill_on_drop(true).output()).await;
-    let output = output.context("the Gateway API is not downloaded in time")?.context("cannot run go")?;
-    ensure!(output.status.success(), "cannot download {MODULE}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = output.with_context(|| format!("{module} is not downloaded in time"))?.context("cannot run go")?;
+    ensure!(output.status.success(), "cannot download {module}: {}", String::from_utf8_lossy(&output.stderr).trim());
     let found: Downloaded = serde_json::from_slice(&output.stdout).context("cannot read the answer of go")?;
     Ok(found.directory)
 }
