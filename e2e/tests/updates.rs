@@ -38,6 +38,7 @@ mod updates {
     pub mod reports;
     pub mod retention;
     pub mod setting;
+    pub mod steps;
     pub mod template;
     pub mod verify;
     pub mod windows;
@@ -47,7 +48,7 @@ use runner::{Runner, scenario};
 use serde_json::Value;
 use updates::{
     crash, crowd, forgetting, gate, halts, majors, overrides, paused, policy, publish, remarks, reports, retention,
-    setting, template, verify, windows,
+    setting, steps, template, verify, windows,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,6 +72,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
     runner
         .together(vec![
             scenario("the gate by window and policy", &["gate"], gate::by_window_and_policy(bed)),
+            scenario("two majors are two steps", &["steps"], steps::lead_to_the_goal(bed)),
             scenario("two tenants in a window of one", &["pair"], gate::one_at_a_time(bed)),
             scenario("a paused tenant stands still", &["paused"], paused::stands_still(bed)),
             scenario("every process is verified", &["each"], verify::every_process(bed)),

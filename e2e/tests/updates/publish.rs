@@ -54,8 +54,33 @@ pub async fn agents_are_told(bed: &TestBed) -> anyhow::Result<()> {
     let published = json!({"version": digest, "config": digest, "maintenance": digest});
     says("Tenant", &bed.status(NAME, NAME).await?, &json!({"published": published}))?;
 
+    let status = bed.status(NAME, NAME).await?;
+    let rounded = status["published"]["rounded"].as_array().context("nothing was rounded")?;
+    let hour = rounded.iter().find(|note| note["what"] == "cluster_maintenance_config").context("not the hour")?;
+    let note = json!({"what": "cluster_maintenance_config", "how": "~on Sunday from 2:00 to 3:00 UTC"});
+    let rounded = |note: Value| json!({"published": {"rounded": [note]}});
+    says("Tenant", &rounded(hour.clone()), &rounded(note))?;
+    intended(bed)?;
+
     at_rest(bed, &domain).await.context("with everything as wanted")?;
     foreign(bed, &domain).await
+}
+
+/// What was about to be written stood in status before it was.
+fn intended(bed: &TestBed) -> anyhow::Result<()> {
+    let mut statuses = bed.statuses()?;
+    statuses.retain(|told| told.namespace == NAME);
+    for part in ["version", "config", "maintenance"] {
+        let of = |index: usize, when: &str| statuses[index].status["published"][part][when].clone();
+        let meant = (0..statuses.len()).find(|index| !of(*index, "intended").is_null());
+        let meant = meant.with_context(|| format!("{part} was written and never meant to be"))?;
+        let digest = of(meant, "intended");
+        let arrives = (meant..statuses.len()).find(|index| of(*index, "written") == digest);
+        let written = (0..meant).any(|index| of(index, "written") == digest);
+        ensure!(arrives.is_some() && !written, "{part}: {digest} was meant to be written, and then {arrives:?}");
+        seen("Tenant", &format!("status.published.{part}.intended"), digest);
+    }
+    Ok(())
 }
 
 /// Somebody turns updates off: that stands, and is told, until it is put back.

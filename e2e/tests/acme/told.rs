@@ -1,0 +1,84 @@
+//! What status told of the certificates that were issued, held against what the ACME server saw and the scenarios did. Most of it
+//! stands there for a moment: the audit log has every status that the operator wrote.
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
+use e2e::testbed::TestBed;
+use e2e::testbed::statuses::Told;
+use serde_json::Value;
+
+use super::covered::seen;
+use super::front::Front;
+
+/// To be run after the others.
+pub async fn of_each_certificate(bed: &TestBed, front: &Front, zone: &str) -> anyhow::Result<()> {
+    let mut told = bed.statuses()?;
+    told.retain(|told| !told.status["issuance"].is_null());
+    let of = |namespace: &'static str| told.iter().filter(move |told| told.namespace == namespace);
+    let once = |found: Option<&Told>, what: &str| found.map(drop).with_context(|| format!("it was never told {what}"));
+    let seen = |field: &str| seen("Tenant", &format!("status.issuance.{field}"), Value::Null);
+
+    // Renewed after it was issued first, by an order that named what it replaces.
+    let mut kinds: Vec<&str> = of("course").filter_map(|told| issuance(told)["kind"].as_str()).collect();
+    kinds.dedup();
+    ensure!(kinds == ["First", "Renewal"], "the kinds were {kinds:?}");
+    seen("kind");
+    let replaces: Vec<String> = front.orders().into_iter().filter_map(|order| order.replaces).collect();
+    let named =
+        |told: &&Told| issuance(told)["replaces"].as_str().is_some_and(|id| replaces.iter().any(|one| one == id));
+    once(of("course").find(named), "what the order replaced that the server saw")?;
+    seen("replaces");
+    for told in &told {
+        let requested: DateTime<Utc> = time(issuance(told), "requestedAt")?.context("it is told since when")?;
+        ensure!(requested <= told.at + bed_ahead(bed)?, "{}/{} was wanted at {requested}", told.namespace, told.name);
+    }
+    seen("requestedAt");
+
+    let orders = told.iter().filter_map(|told| issuance(told)["order"].as_str());
+    let orders: std::collections::BTreeSet<&str> = orders.collect();
+    ensure!(orders.len() >= front.orders().len(), "{} orders in status, {} made", orders.len(), front.orders().len());
+    let server = front.directory.rsplit_once('/').map_or("", |(server, _)| server);
+    ensure!(orders.iter().all(|order| order.starts_with(server)), "orders of another server: {orders:?}");
+    seen("order");
+    let mut zones = of("line").filter_map(|told| issuance(told)["zone"].as_str());
+    ensure!(zones.clone().count() > 0 && zones.all(|found| found == zone), "records of the line went elsewhere");
+    seen("zone");
+
+    let says = |part: &'static str| {
+        move |told: &&Told| issuance(told)["problem"].as_str().is_some_and(|problem| problem.contains(part))
+    };
+    let foreign = of("refused").find(says("somebody else"));
+    once(foreign.filter(|told| issuance(told)["needsPerson"] == true), "that a person has to remove a record")?;
+    seen("needsPerson");
+    let refused = of("refused").find(says("too many certificates")).context("the refusal was never told")?;
+    ensure!(issuance(refused)["needsPerson"].is_null(), "time alone mends it: {}", issuance(refused));
+    seen("problem");
+    ensure!(issuance(refused)["failures"].as_i64() >= Some(1), "{}", issuance(refused));
+    seen("failures");
+    ensure!(time(issuance(refused), "retryAt")?.is_some(), "{}", issuance(refused));
+    seen("retryAt");
+
+    let places: Vec<i64> = of("line").filter_map(|told| issuance(told)["position"].as_i64()).collect();
+    ensure!(places.contains(&1) && places.iter().all(|place| *place >= 1), "places in the line: {places:?}");
+    seen("position");
+    let expected = of("line").filter(|told| !issuance(told)["position"].is_null());
+    for told in expected {
+        let expected = time(issuance(told), "expectedAt")?.context("whoever waits is told until when")?;
+        ensure!(expected > told.at, "{} is expected at {expected}", told.name);
+    }
+    seen("expectedAt");
+    Ok(())
+}
+
+fn issuance(told: &Told) -> &Value {
+    &told.status["issuance"]
+}
+
+/// How far the operator's clock is ahead.
+fn bed_ahead(bed: &TestBed) -> anyhow::Result<chrono::TimeDelta> {
+    Ok(bed.clock().now()? - Utc::now())
+}
+
+fn time(issuance: &Value, field: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    issuance[field].as_str().map(|text| text.parse().with_context(|| format!("{field}: {text}"))).transpose()
+}
