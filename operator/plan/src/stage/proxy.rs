@@ -44,12 +44,12 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
     // Read with the others, and made after the Deployment: a Gateway that is not to be had keeps no pods from running.
     let mut outside = Stage::default();
     let published = proxy.gateway.iter().fold(true, |all, object| outside.ensure(scope, object) & all);
+    metrics(scope, &rendered.metrics, live, &mut outside);
     stage.needs.append(&mut outside.needs);
     if !there || !stage.ensure(scope, &target.applicable(&proxy.deployment, live)) {
         return;
     }
     stage.join(outside);
-    metrics(scope, &rendered.metrics, live, stage);
     let rollout = live.map(Rollout::of).unwrap_or_default();
     if !rollout.complete {
         stage.waits_for_pods(scope, &proxy.deployment.reference, live);
