@@ -117,9 +117,6 @@ async fn scenarios(runner: &mut Runner<'_>) {
             accounts::are_filled_in_order(bed),
         )])
         .await;
-    runner.together(vec![scenario("a hand in the account is mended", &["drift"], drift::is_mended(bed))]).await;
-    runner.together(vec![scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed))]).await;
-    runner.together(vec![scenario("a Gateway stands before", &["behind"], exposures::behind_a_gateway(bed))]).await;
     runner
         .together(vec![scenario(
             "metrics are read by their own scraper",
@@ -127,8 +124,20 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scraped::by_its_own_scraper(bed),
         )])
         .await;
+    // Each of these waits more than it works, and none touches what all share.
     runner
-        .together(vec![scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed))])
+        .together(vec![
+            scenario("a hand in the account is mended", &["drift"], drift::is_mended(bed)),
+            scenario("a Gateway stands before", &["behind"], exposures::behind_a_gateway(bed)),
+            scenario("tenants cannot reach each other", &["reachable", "elsewhere"], reachable::pairs(bed)),
+            scenario("authorities are kept", &["authorities"], authorities::are_kept(bed)),
+        ])
+        .await;
+    runner
+        .together(vec![
+            scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed)),
+            scenario("fields have their effects", &["fielded"], effects::of_fields(bed)),
+        ])
         .await;
     runner
         .together(vec![scenario(
@@ -137,8 +146,6 @@ async fn scenarios(runner: &mut Runner<'_>) {
             hostile::values_are_refused_or_meant(bed),
         )])
         .await;
-    runner.together(vec![scenario("authorities are kept", &["authorities"], authorities::are_kept(bed))]).await;
-    runner.together(vec![scenario("fields have their effects", &["fielded"], effects::of_fields(bed))]).await;
     runner
         .together(vec![scenario("the clock moves decisions alone", &["clock"], clock::moves_decisions_alone(bed))])
         .await;
