@@ -44,11 +44,12 @@ pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (S
     (secrets, failure)
 }
 
-/// Whether everything is there and as it should be.
+/// Whether nothing in it waits for somebody else. What only the operator makes is absent until it does, and then it is read anew.
 fn is_whole(secrets: &Secrets, tenant: &Tenant) -> bool {
     let Secrets { authorities, web, license } = secrets;
-    let there = matches!(authorities, Fact::Known(Ok(_))) && matches!(web, Fact::Known(Ok(_)));
-    there && (tenant.spec.license_secret_ref.is_none() || matches!(license, Fact::Known(Ok(_))))
+    let ours = !matches!(authorities, Fact::Unknown | Fact::Known(Err(_)))
+        && !matches!(web, Fact::Unknown | Fact::Known(Err(_)));
+    ours && (tenant.spec.license_secret_ref.is_none() || matches!(license, Fact::Known(Ok(_))))
 }
 
 async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {

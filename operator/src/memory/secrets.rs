@@ -32,7 +32,7 @@ impl Memory {
         })
     }
 
-    /// Keeps a reading of the Secrets, in which nothing may be missing: what somebody waits for is looked for each time.
+    /// Keeps a reading of the Secrets, in which nothing may be missing that somebody else makes: that is looked for each time.
     pub fn keep_secrets(&self, uid: &str, generation: Option<i64>, secrets: Secrets, read_at: Instant) {
         self.with(uid, |tenant| tenant.secrets = Some(Kept { secrets, generation, read_at }));
     }
