@@ -51,6 +51,8 @@ pub enum ConditionType {
     PolicyStale,
     /// Annotations of the public Service are not allowed by the fleet policy, and left out; exists only while it is so.
     AnnotationsRefused,
+    /// Something keeps scrapers from reading the metrics; exists only while it is so.
+    MetricsUnreadable,
 }
 
 /// Why a condition has its status.

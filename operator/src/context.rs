@@ -30,8 +30,8 @@ use crate::teleport::Teleport;
 use crate::windows::Windows;
 
 /// How long the API server may send nothing while an answer is awaited. Of a connection that broke unnoticed nothing comes at all, and
-/// a run that waited for it would tell nothing of its tenant.
-pub const CALL: Duration = Duration::from_secs(20);
+/// a run that waited for it would tell nothing of its tenant. Admission webhooks of others may take 30 s.
+pub const CALL: Duration = Duration::from_secs(45);
 
 /// Clients, caches and settings.
 pub struct Context {

@@ -59,6 +59,8 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
     let web_secret = secrets.web.known().and_then(|web| web.as_ref().ok());
     let (acme, acme_failure) = context.acme.read(tenant, &identity, web_secret, context, now).await;
     note(context, &identity, (StageName::Certificates, Source::Read), acme_failure, now);
+    let proxy = objects.known(&Ref::new(Kind::Deployment, identity.proxy_deployment()));
+    let metrics_in_use = secrets::metrics_in_use(&secrets, &identity, proxy);
     let stored_authorities = authorities::read(tenant, &identity, &secrets, context, now).await;
     let authorities = match &secrets.authorities {
         Fact::Known(Ok(found)) => Some(&found.authorities),
@@ -98,6 +100,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         teleport,
         pools: context.pools.of(&identity),
         memory,
+        metrics_in_use,
         pod_monitors: context.children.knows_monitors(),
         updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),

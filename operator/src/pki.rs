@@ -22,7 +22,7 @@ use crate::error::Class;
 pub use authority::authorities;
 pub(crate) use identity::LIFETIME as IDENTITY_LIFETIME;
 pub use identity::{Identity, admin_identity};
-pub use metrics::metrics_keys;
+pub use metrics::{Span, metrics_keys};
 pub use read::{certificate_id, issued_by, key_matches, last_of_chain, read_certificate};
 pub use web::{certificate_key, certificate_request, web_certificate};
 

@@ -14,9 +14,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
-use plan::keys::{Authorities, Authority, StoredAuthorities, WebIssuer, generation};
+use plan::clock::from_jiff;
+use plan::keys::{Authorities, Authority, MetricsKeys, StoredAuthorities, WebIssuer, generation};
+use plan::manifest::metrics::until;
 use plan::names::{self, Identity, MANAGER};
 use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets};
+use serde_json::Value;
 
 use crate::clock;
 use crate::context::Context;
@@ -70,7 +73,7 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
         }
     );
     let mut failure = None;
-    let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity, clock::wall()));
+    let authorities = fact(authorities, &mut failure, |secret| read_authorities(secret, identity, moment(tenant)));
     let issuer = match &authorities {
         Fact::Known(Ok(found)) => Some(found.authorities.web.clone()),
         Fact::Known(Err(_)) | Fact::Absent | Fact::Unknown => None,
@@ -104,6 +107,22 @@ pub fn entry(secret: &Secret, key: &str) -> Contents<String> {
     String::from_utf8(bytes.0.clone()).map_err(|_| format!("holds no text under {key}"))
 }
 
+/// The time by which certificates of metrics are made: while a hop runs it stands still, for else pods that the hop has replaced would be
+/// replaced again.
+fn moment(tenant: &Tenant) -> DateTime<Utc> {
+    let update = tenant.status.as_ref().and_then(|status| status.update.as_ref());
+    let began = update.map(|update| from_jiff(update.started_at.0));
+    began.map_or(clock::wall(), |began| began.min(clock::wall()))
+}
+
+/// What metrics are served with by the pods of this Deployment, where it is not what new ones would get.
+pub fn metrics_in_use(secrets: &Secrets, identity: &Identity, proxy: Option<&Value>) -> Option<MetricsKeys> {
+    let Fact::Known(Ok(found)) = &secrets.authorities else { return None };
+    let until = until(proxy?).filter(|until| *until != found.metrics.not_after)?;
+    let Authority { certificate, key, .. } = &found.authorities.host;
+    pki::metrics_keys((certificate, &key.0), &identity.id, pki::Span::Until(until)).ok()
+}
+
 /// The authorities have no owner, so that nothing takes them with it; the labels say whose they are.
 fn read_authorities(secret: &Secret, identity: &Identity, now: DateTime<Utc>) -> Contents<AuthoritySecret> {
     for (key, value) in identity.labels() {
@@ -118,7 +137,7 @@ fn read_authorities(secret: &Secret, identity: &Identity, now: DateTime<Utc>) ->
     let facts =
         |name: &str, pem: &str| pki::read_certificate(pem).map_err(|error| format!("{name} authority: {error}"));
     let Authority { certificate, key, .. } = &authorities.host;
-    let metrics = pki::metrics_keys((certificate, &key.0), &identity.id, now);
+    let metrics = pki::metrics_keys((certificate, &key.0), &identity.id, pki::Span::At(now));
     Ok(AuthoritySecret {
         metrics: metrics.map_err(|error| format!("host authority: {error}"))?,
         host: facts("host", &authorities.host.certificate)?,

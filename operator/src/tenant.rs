@@ -101,8 +101,8 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
             context.memory.reset_attempts(&identity.uid);
             None
         }
-        // What agents are told and a certificate that is being made hold up nothing else of the tenant.
-        Err((StageName::Publish | StageName::Certificates, error)) => {
+        // What agents are told, a certificate that is being made and what scrapers read hold up nothing else of the tenant.
+        Err((StageName::Publish | StageName::Certificates | StageName::Metrics, error)) => {
             Some(context.memory.delay(&identity.uid, error.class()))
         }
         Err((_, error)) => {

@@ -57,7 +57,7 @@ pub async fn agents_are_told(bed: &TestBed) -> anyhow::Result<()> {
     let status = bed.status(NAME, NAME).await?;
     let rounded = status["published"]["rounded"].as_array().context("nothing was rounded")?;
     let hour = rounded.iter().find(|note| note["what"] == "cluster_maintenance_config").context("not the hour")?;
-    let note = json!({"what": "cluster_maintenance_config", "how": "~on Sunday from 2:00 to 3:00 UTC"});
+    let note = json!({"what": "cluster_maintenance_config", "how": "~on Sun from 2:00 to 3:00 UTC"});
     let rounded = |note: Value| json!({"published": {"rounded": [note]}});
     says("Tenant", &rounded(hour.clone()), &rounded(note))?;
     intended(bed)?;

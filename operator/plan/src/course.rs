@@ -7,7 +7,9 @@ use crds::tenant_status::{Applied, TenantStatus};
 use crds::update_status::{HopKind, HopStage, Update};
 use serde_json::Value;
 
+use crate::fact::Fact;
 use crate::feed::target::Goal;
+use crate::gate;
 use crate::hop;
 use crate::keys::METRICS_LAST;
 use crate::manifest::{Rendered, metrics};
@@ -184,8 +186,7 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
     // Only a person's edit is applied at once: a new generation and other inputs. The same inputs rendered otherwise, or
     // other inputs of the same generation, come from another operator or another policy, and wait.
     let edited = wanted.generation != applied.generation && wanted.pod_inputs != applied.pod_inputs;
-    // A certificate that is about to end is the one thing that waits for no window.
-    let ending = metrics::earliest(scope).is_some_and(|until| until - METRICS_LAST < scope.observed.wall);
+    let ending = ending(scope, rendered);
     if wanted.template == applied.template {
         course.record = (wanted != *applied).then_some(wanted);
     } else if edited || ending || never_ready(scope) || mutant!(TemplateAtOnce) {
@@ -197,6 +198,14 @@ pub fn plan(scope: &Scope<'_>, versions: Versions, rendered: Option<&Rendered>) 
         course.pending_template = true;
     }
     course
+}
+
+/// A certificate that is about to end is the one thing that waits for no window. By a clock that may be wrong nothing is about to end, nor
+/// is it where the new one ends no later.
+fn ending(scope: &Scope<'_>, rendered: &Rendered) -> bool {
+    let right = matches!(&scope.observed.clock_skew, Fact::Known(skew) if skew.abs() <= gate::SKEW);
+    let until = metrics::earliest(scope).known().copied();
+    right && until.is_some_and(|until| until - METRICS_LAST < scope.observed.wall && rendered.metrics.until > until)
 }
 
 /// What is recorded of a rendering.

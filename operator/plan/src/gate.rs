@@ -15,7 +15,7 @@ use crds::update_status::BlockerStatus;
 use crate::feed::hold::Hold;
 use crate::mutant::mutant;
 
-pub use check::{Answer, Inventory, Question, check};
+pub use check::{Answer, Inventory, Question, SKEW, check};
 
 /// Longest message of a blocker in status.
 const MESSAGE: usize = 512;

@@ -200,7 +200,7 @@ pub struct WebCertificate {
 pub const METRICS_CERTIFICATE: &str = "metrics";
 /// How long certificates of metrics are good. A pod reads its own when it starts, so that a new one is a restart.
 pub const METRICS_LIFETIME: TimeDelta = TimeDelta::days(360);
-/// How often there are new ones: the pods have two such spans to be restarted in a maintenance window.
+/// How often there are new ones: the pods have 180 days to be restarted in a maintenance window.
 pub const METRICS_RENEWAL: TimeDelta = TimeDelta::days(120);
 /// With less left than this, a sixth, they are restarted outside of it.
 pub const METRICS_LAST: TimeDelta = TimeDelta::days(60);

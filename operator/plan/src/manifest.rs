@@ -17,6 +17,7 @@ pub mod preflight;
 pub mod proxy;
 pub mod service;
 
+use chrono::{DateTime, Utc};
 use crds::tenant_status::Ports;
 
 use crate::cloud::CloudNames;
@@ -101,6 +102,8 @@ pub struct MetricsObjects {
     pub scraper: Object,
     /// How the Prometheus operator finds it all.
     pub monitor: Object,
+    /// Until when the certificates are good.
+    pub until: DateTime<Utc>,
 }
 
 /// A whole tenant.
@@ -119,13 +122,13 @@ impl Rendered {
     pub fn new(inputs: &Inputs<'_>) -> Rendered {
         let auth_config = auth::config(inputs);
         let startup = auth::startup(inputs);
-        let served = metrics::served(inputs);
+        let metrics = metrics::objects(inputs);
         let deployments = (0..inputs.wanted.auth_replicas)
-            .map(|ordinal| auth::deployment(inputs, ordinal, [&auth_config, &startup, &served]))
+            .map(|ordinal| auth::deployment(inputs, ordinal, [&auth_config, &startup, &metrics.served]))
             .collect();
         let proxy_config = proxy::config(inputs);
         let join = proxy::join(inputs);
-        let deployment = proxy::deployment(inputs, [&proxy_config, &join, &served]);
+        let deployment = proxy::deployment(inputs, [&proxy_config, &join, &metrics.served]);
         Rendered {
             auth: AuthObjects {
                 service_account: auth::service_account(inputs),
@@ -144,7 +147,7 @@ impl Rendered {
                 deployment,
                 gateway: gateway::objects(inputs),
             },
-            metrics: MetricsObjects { served, scraper: metrics::scraper(inputs), monitor: metrics::monitor(inputs) },
+            metrics,
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Observed {
     pub pools: Fact<Vec<Pool>>,
     /// What is remembered of agents that may have vanished.
     pub memory: Fact<Stored>,
+    /// What metrics are served with by the pods of Proxy that run, where that is something else than new ones would get.
+    pub metrics_in_use: Option<MetricsKeys>,
     /// Whether the cluster knows PodMonitors.
     pub pod_monitors: bool,
     /// Failures that last.
@@ -104,6 +106,8 @@ pub enum StageName {
     Publish,
     /// The web certificate that is being issued, while another one serves.
     Certificates,
+    /// What scrapers read. It never makes a tenant unready.
+    Metrics,
 }
 
 /// The kind of a failure decides when it shows.

@@ -6,9 +6,9 @@ use crds::{ConditionType, Reason};
 
 use crate::consent;
 use crate::feed::Remark;
-use crate::observed::Observed;
-use crate::report::{clear, set};
-use crate::stage::{Answer, Scope, Verdict};
+use crate::observed::{Observed, Source, StageName};
+use crate::report::{clear, lasts, reason_of, set};
+use crate::stage::{Answer, Scope, Stage, Verdict};
 use crate::version::Version;
 
 /// Tells that the release which runs is not in the feed any more. A feed without any release lists nothing, so that
@@ -41,6 +41,15 @@ pub fn annotations(scope: &Scope<'_>, status: &mut TenantStatus) {
     let (_, refused) = consent::annotations(scope.wanted, scope.installation);
     let told = refused.map(|message| (Reason::AnnotationNotAllowed, message));
     tell(scope.observed, ConditionType::AnnotationsRefused, told, status);
+}
+
+/// Tells what keeps scrapers from reading the metrics.
+pub fn metrics(scope: &Scope<'_>, stage: &Stage, status: &mut TenantStatus) {
+    let failure = scope.observed.failures.get(&(StageName::Metrics, Source::Step));
+    let failure = failure.filter(|failure| lasts(scope.observed, failure));
+    let told = stage.stalled.as_ref().map(|stall| (stall.reason, stall.message.clone()));
+    let told = told.or_else(|| failure.map(|failure| (reason_of(failure), failure.message.clone())));
+    tell(scope.observed, ConditionType::MetricsUnreadable, told, status);
 }
 
 fn tell(observed: &Observed, condition: ConditionType, told: Option<(Reason, String)>, status: &mut TenantStatus) {

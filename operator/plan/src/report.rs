@@ -57,7 +57,7 @@ pub fn assemble(
         plan.needs.extend(stage.needs);
         plan.steps.extend(stage.steps.into_iter().map(|step| (name, step)));
         // What agents are told is no part of what the spec asks of the tenant itself.
-        if !settled && name != StageName::Publish {
+        if !settled && !matches!(name, StageName::Publish | StageName::Metrics) {
             open = Some(Open { name, progress, unread });
             if stalled.is_none() {
                 stalled = stage.stalled.or_else(|| not_taken(observed, name));

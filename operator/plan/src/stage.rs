@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod deployment;
 pub mod identity;
 pub mod keys;
+pub mod metrics;
 pub mod proxy;
 pub mod publish;
 pub mod route;

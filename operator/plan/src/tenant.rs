@@ -11,10 +11,12 @@ use crate::acme::course as issuing;
 use crate::cloud::CloudNames;
 use crate::course::{self, Versions};
 use crate::manifest::kept::Kept;
-use crate::manifest::{Inputs, Rendered};
+use crate::manifest::{self, Inputs, Rendered};
 use crate::names::{self, Identity};
 use crate::observed::{Observed, Source, StageName};
-use crate::stage::{POLL, RETRY, Scope, Stage, Stall, agents, auth, cloud, identity, keys, proxy, publish, update};
+use crate::stage::{
+    POLL, RETRY, Scope, Stage, Stall, agents, auth, cloud, identity, keys, metrics, proxy, publish, update,
+};
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
@@ -115,6 +117,8 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         license: keys.license.as_deref(),
         operator_namespace: &scope.observed.operator_namespace,
     });
+    let in_use = inputs.as_ref().zip(scope.observed.metrics_in_use.as_ref());
+    let in_use = in_use.map(|(inputs, metrics)| manifest::metrics::objects(&Inputs { metrics, ..inputs.clone() }));
     let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions, kept));
     let course = course::plan(scope, versions.clone(), rendered.as_deref());
     let auth = auth::plan(scope, rendered.as_deref(), &course);
@@ -178,6 +182,8 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     remark::release(scope.observed, &running, &mut status);
     remark::policy(scope.observed, &mut status);
     remark::annotations(scope, &mut status);
+    let metrics = metrics::plan(scope, rendered.as_deref().map(|rendered| &rendered.metrics), in_use.as_ref());
+    remark::metrics(scope, &metrics, &mut status);
     let hops = course::update(scope).is_some() || status.update.is_some();
     let stages = [&auth, &proxy, &agents.stage, &update.stage];
     let settled = earlier.iter().map(|(_, stage)| stage).chain(stages).all(Stage::is_settled);
@@ -203,6 +209,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         (StageName::Update, update.stage),
         (StageName::Publish, told.stage),
         (StageName::Certificates, keys.replaced),
+        (StageName::Metrics, metrics),
     ]);
     let mut plan = report::assemble(scope, leaving, stages.collect(), &running, look, status);
     plan.agents = Some(agents.view);

@@ -93,7 +93,7 @@ fn manifests(tenant: &Tenant) -> String {
     objects.extend(deployments);
     objects.extend([proxy_config, join, public, proxy_budget, deployment, preflight]);
     objects.extend(gateway);
-    let MetricsObjects { served, scraper, monitor } = metrics;
+    let MetricsObjects { served, scraper, monitor, until: _ } = metrics;
     objects.extend([served, scraper, monitor]);
     objects
         .into_iter()

@@ -16,6 +16,9 @@ use crate::context::Context;
 /// How often to look whether the cluster knows the kind: nothing tells.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How often to look whether they are listed.
+const LISTED: Duration = Duration::from_millis(200);
+
 /// What a change concerns.
 pub enum Concerned {
     /// The tenant whose monitor changed.
@@ -27,28 +30,43 @@ pub enum Concerned {
 impl Children {
     /// Follows PodMonitors while the cluster knows them; without end.
     pub async fn follow_monitors(&self, context: &Context, concerns: impl Fn(Concerned) + Send) {
+        // One API server that has just begun may not know it yet: once more asked, it would.
         let until = async |known: bool| {
-            let mut interval = tokio::time::interval(LOOK);
-            loop {
+            let (mut interval, mut said) = (tokio::time::interval(LOOK), 0);
+            while said < 2 {
                 interval.tick().await;
-                if self::known(&context.client).await == Some(known) {
+                said = if self::known(&context.client).await == Some(known) { said + 1 } else { 0 };
+                if known && said > 0 {
                     return;
                 }
             }
         };
         loop {
             until(true).await;
-            self.lock().monitors = true;
-            concerns(Concerned::All);
             let api: Api<PartialObjectMeta<DynamicObject>> =
                 Api::all_with(context.watching.clone(), &resource(Kind::PodMonitor));
             let changes = self.follow_kind::<DynamicObject>(api, Kind::PodMonitor);
             let mut changes = std::pin::pin!(changes.take_until(Box::pin(until(false))));
-            while let Some(tenant) = changes.next().await {
-                concerns(Concerned::One(tenant));
+            let (mut interval, mut listed) = (tokio::time::interval(LISTED), false);
+            loop {
+                tokio::select! {
+                    changed = changes.next() => match changed {
+                        Some(tenant) => concerns(Concerned::One(tenant)),
+                        None => break,
+                    },
+                    _ = interval.tick(), if !listed => {}
+                }
+                // Only then: else a restart would ask for each of them by its name.
+                if !listed && self.lock().synced.contains(&Kind::PodMonitor) {
+                    listed = true;
+                    self.lock().monitors = true;
+                    concerns(Concerned::All);
+                }
             }
-            self.lock().monitors = false;
             self.replace(Kind::PodMonitor, std::collections::HashMap::new());
+            let mut state = self.lock();
+            state.monitors = false;
+            state.synced.retain(|kind| *kind != Kind::PodMonitor);
         }
     }
 

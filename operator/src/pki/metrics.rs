@@ -14,13 +14,17 @@ use super::{PkiError, issue, moment, read_certificate, ssh};
 
 const WHAT: &str = "certificate of metrics";
 
-/// What the tenant with this id serves and reads its metrics with, at this time. `host` is the certificate and the key of its host
-/// authority, PEM.
-pub fn metrics_keys(
-    (certificate, key): (&str, &str),
-    tenant_id: &str,
-    now: DateTime<Utc>,
-) -> Result<MetricsKeys, PkiError> {
+/// Which of the certificates that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub enum Span {
+    /// Those that begin last before this time.
+    At(DateTime<Utc>),
+    /// Those that end then.
+    Until(DateTime<Utc>),
+}
+
+/// What the tenant with this id serves and reads its metrics with. `host` is the certificate and the key of its host authority, PEM.
+pub fn metrics_keys((certificate, key): (&str, &str), tenant_id: &str, span: Span) -> Result<MetricsKeys, PkiError> {
     let host = read_certificate(certificate)?;
     let seed = |what: &str| -> [u8; 32] {
         let digest = names::digest(format!("tenancy.dev/metrics/v1\n{what}\n{key}").as_bytes());
@@ -41,10 +45,18 @@ pub fn metrics_keys(
     let authority = authority.self_signed(&authority_key).map_err(make)?.pem();
     let authority_key = authority_key.serialize_pem();
 
-    // Everybody's spans begin at another time, since they begin with the authority.
-    let spans = (now - host.not_before).num_seconds().max(0) / METRICS_RENEWAL.num_seconds();
+    // Everybody's spans begin at another time, since they begin with the authority. The last is the first that lasts as long as it.
+    let renewal = METRICS_RENEWAL.num_seconds();
+    let index = |time: DateTime<Utc>| (time - host.not_before).num_seconds().max(0) / renewal;
+    let last = (host.not_after - METRICS_LIFETIME - host.not_before).num_seconds().max(0);
+    let last = (last + renewal - 1) / renewal;
+    let spans = match span {
+        Span::At(time) => index(time).min(last),
+        Span::Until(end) if end >= host.not_after => last,
+        Span::Until(end) => index(end - METRICS_LIFETIME),
+    };
     let begin = host.not_before + METRICS_RENEWAL * i32::try_from(spans).unwrap_or(i32::MAX);
-    // Good since a span earlier: nobody's clock is that wrong.
+    // Good since a span earlier, or as long as the authority is: clocks may be wrong.
     let not_before = (begin - METRICS_RENEWAL).max(host.not_before);
     let not_after = (begin + METRICS_LIFETIME).min(host.not_after);
     let leaf = |what: &str, names: Vec<String>, usage| -> Result<(String, KeyPair), PkiError> {
@@ -96,7 +108,8 @@ mod tests {
     #[test]
     fn they_are_the_same_whenever_they_are_made_until_they_are_renewed() {
         let host = authorities("acme.example.com", made()).expect("authorities").host;
-        let at = |now| metrics_keys((&host.certificate, &host.key.0), "0123456789abcdef", now).expect("keys");
+        let of = |span| metrics_keys((&host.certificate, &host.key.0), "0123456789abcdef", span).expect("keys");
+        let at = |now| of(Span::At(now));
         let first = at(made());
         assert_eq!(at(made() + METRICS_RENEWAL - TimeDelta::hours(1)), first);
         let second = at(made() + METRICS_RENEWAL);
@@ -106,15 +119,19 @@ mod tests {
         assert_ne!(second.scraper_key, first.scraper_key);
         // A clock that is before the authority changes nothing either.
         assert_eq!(at(made() - TimeDelta::days(9)), first);
-        let last = at(made() + TimeDelta::days(3649));
+        // What pods say of theirs is enough to make it again.
+        assert_eq!((of(Span::Until(first.not_after)), of(Span::Until(second.not_after))), (first, second));
+        // There is one last one, which ends with the authority.
+        let last = at(made() + TimeDelta::days(3400));
         assert_eq!(last.not_after, read_certificate(&host.certificate).expect("it is read").not_after);
+        assert_eq!((at(made() + TimeDelta::days(3649)), of(Span::Until(last.not_after))), (last.clone(), last));
     }
 
     #[test]
     fn each_certificate_is_of_its_tenants_authority_and_names_what_it_is_for() {
         let of = |domain: &str, id: &str| {
             let host = authorities(domain, made()).expect("authorities").host;
-            metrics_keys((&host.certificate, &host.key.0), id, made()).expect("keys")
+            metrics_keys((&host.certificate, &host.key.0), id, Span::At(made())).expect("keys")
         };
         let (own, other) = (of("a.example.com", "0123456789abcdef"), of("b.example.com", "fedcba9876543210"));
         for (certificate, key) in

@@ -292,6 +292,10 @@ mod tests {
         assert!(early.ends_with("ends at 2026-12-01T00:00:00Z"), "{early}");
         assert_eq!(note(with("a", "x", 1), with("b", "y", 2)), None, "a person's edit");
         assert_eq!(note(with("a", "x", 1), with("a", "x", 2)), None);
+        let mut hop = with("b", "x", 1);
+        hop["update"] = runs(json!([]), Value::Null)["update"].clone();
+        assert_eq!(note(hop.clone(), with("a", "x", 1)), None, "the end of a hop");
+        assert_eq!(note(with("a", "x", 1), hop), None, "its beginning");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::mutant::mutant;
 use crate::updates::WindowFact;
 
 /// The operator's clock may differ from the API server's by this much.
-const SKEW: TimeDelta = TimeDelta::seconds(30);
+pub const SKEW: TimeDelta = TimeDelta::seconds(30);
 /// How long `spec.maintenance.applyNow` is good for.
 const APPLY_NOW: TimeDelta = TimeDelta::hours(24);
 

@@ -8,8 +8,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
-use super::{Inputs, mount};
+use super::{Inputs, MetricsObjects, mount};
 use crate::clock::rfc3339;
+use crate::fact::Fact;
 use crate::keys::MetricsKeys;
 use crate::names::TENANT_ID;
 use crate::object::{Kind, Object, Ref};
@@ -22,17 +23,24 @@ const INTERVAL: &str = "30s";
 /// Name of the port in the pods.
 pub const PORT: &str = "metrics";
 
+/// All of them.
+pub fn objects(inputs: &Inputs<'_>) -> MetricsObjects {
+    let (served, scraper, monitor) = (served(inputs), scraper(inputs), monitor(inputs));
+    MetricsObjects { served, scraper, monitor, until: inputs.metrics.not_after }
+}
+
 /// What the processes serve their metrics with, immutable and named by its content.
-pub fn served(inputs: &Inputs<'_>) -> Object {
+fn served(inputs: &Inputs<'_>) -> Object {
     let MetricsKeys { authority, server_certificate, server_key, .. } = inputs.metrics;
-    let name = inputs.tenant.metrics(server_certificate);
-    let mut secret = secret(inputs, name, [authority, server_certificate, &server_key.0]);
+    let content = [authority, server_certificate, &server_key.0];
+    let name = inputs.tenant.metrics(&content.map(String::as_str).join("\n"));
+    let mut secret = secret(inputs, name, content);
     secret.immutable = Some(true);
     Object::new(Kind::Secret, &secret)
 }
 
 /// What a scraper of this tenant shows, and by which it knows the processes. It is renewed in place.
-pub fn scraper(inputs: &Inputs<'_>) -> Object {
+fn scraper(inputs: &Inputs<'_>) -> Object {
     let MetricsKeys { authority, scraper_certificate, scraper_key, .. } = inputs.metrics;
     let secret = secret(inputs, inputs.tenant.scraper(), [authority, scraper_certificate, &scraper_key.0]);
     Object::new(Kind::Secret, &secret)
@@ -50,7 +58,7 @@ fn secret(inputs: &Inputs<'_>, name: String, [authority, certificate, key]: [&St
 }
 
 /// Tells the Prometheus operator to read the metrics of all pods of the tenant.
-pub fn monitor(inputs: &Inputs<'_>) -> Object {
+fn monitor(inputs: &Inputs<'_>) -> Object {
     let tenant = inputs.tenant;
     let mut labels = inputs.installation.monitoring.pod_monitor_labels.clone();
     labels.extend(tenant.labels());
@@ -98,14 +106,24 @@ pub fn annotations(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     BTreeMap::from([(UNTIL.to_owned(), rfc3339(inputs.metrics.not_after))])
 }
 
-/// Until when the certificates are good that the tenant's pods have read; none while there are none.
-pub fn earliest(scope: &Scope<'_>) -> Option<DateTime<Utc>> {
+/// Until when the certificate is good that the pods of this Deployment have read.
+pub fn until(deployment: &Value) -> Option<DateTime<Utc>> {
+    deployment["spec"]["template"]["metadata"]["annotations"][UNTIL].as_str()?.parse().ok()
+}
+
+/// The earliest end of those that the tenant's pods have read; none where no pod has one. Unknown while a Deployment could not be read.
+pub fn earliest(scope: &Scope<'_>) -> Fact<DateTime<Utc>> {
     let tenant = &scope.tenant;
     let deployments = [tenant.auth_deployment(0), tenant.auth_deployment(1), tenant.proxy_deployment()];
-    let live =
-        deployments.into_iter().filter_map(|name| scope.observed.objects.known(&Ref::new(Kind::Deployment, name)));
-    let until = |live: &Value| live["spec"]["template"]["metadata"]["annotations"][UNTIL].as_str()?.parse().ok();
-    live.filter_map(until).min()
+    let mut ends = Vec::new();
+    for name in deployments {
+        match scope.observed.objects.read(&Ref::new(Kind::Deployment, name)) {
+            Some(Fact::Known(live)) => ends.extend(until(live)),
+            Some(Fact::Absent) => {}
+            Some(Fact::Unknown) | None => return Fact::Unknown,
+        }
+    }
+    Fact::answered(ends.into_iter().min())
 }
 
 /// Whether the pods of this Deployment serve with what is in that Secret.

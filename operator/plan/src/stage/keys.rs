@@ -50,13 +50,7 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     if let Some(found) = &authorities {
         certificates.push(status("host-ca", &found.host, "self"));
         certificates.push(status("user-ca", &found.user, "self"));
-        // Of the pods as they are: they read theirs when they start.
-        let not_after = metrics::earliest(scope).unwrap_or(found.metrics.not_after);
-        certificates.push(CertificateStatus {
-            name: METRICS_CERTIFICATE.into(),
-            not_after: rfc3339(not_after),
-            issuer: "self".into(),
-        });
+        certificates.extend(metrics_certificate(scope));
     }
     let web = web(scope, issuance, &mut stage);
     if let Some(web) = web {
@@ -107,6 +101,20 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
         license,
         replaced,
         generation,
+    }
+}
+
+/// That of the pods as they are: they read theirs when they start. What cannot be read is as it was.
+fn metrics_certificate(scope: &Scope<'_>) -> Option<CertificateStatus> {
+    let recorded = scope.observed.tenant.status.iter().flat_map(|status| &status.certificates);
+    let recorded = || recorded.into_iter().find(|certificate| certificate.name == METRICS_CERTIFICATE).cloned();
+    match metrics::earliest(scope) {
+        Fact::Known(until) => {
+            let (name, not_after) = (METRICS_CERTIFICATE.to_owned(), rfc3339(until));
+            Some(CertificateStatus { name, not_after, issuer: "self".into() })
+        }
+        Fact::Absent => None,
+        Fact::Unknown => recorded(),
     }
 }
 

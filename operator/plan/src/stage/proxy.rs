@@ -11,8 +11,7 @@ use super::route::{self, Taken};
 use super::{Answer, POLL, RETRY, Scope, Stage};
 use crate::course::Target;
 use crate::fact::Fact;
-use crate::manifest::metrics::is_served;
-use crate::manifest::{MetricsObjects, Rendered};
+use crate::manifest::Rendered;
 use crate::object::{Kind, Ref};
 use crate::teleport::WebPing;
 use crate::version::parse_reported;
@@ -44,7 +43,6 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
     // Read with the others, and made after the Deployment: a Gateway that is not to be had keeps no pods from running.
     let mut outside = Stage::default();
     let published = proxy.gateway.iter().fold(true, |all, object| outside.ensure(scope, object) & all);
-    metrics(scope, &rendered.metrics, live, &mut outside);
     stage.needs.append(&mut outside.needs);
     if !there || !stage.ensure(scope, &target.applicable(&proxy.deployment, live)) {
         return;
@@ -82,17 +80,6 @@ fn converge(scope: &Scope<'_>, rendered: &Rendered, target: &Target, ports: Opti
                 && complaint(scope, ping, target, ports).is_none() => {}
         Fact::Unknown => stage.unread.push("Proxy could not be asked".into()),
         Fact::Known(_) | Fact::Absent => stage.polls(format!("Proxy to answer as version {}", target.version)),
-    }
-}
-
-/// What scrapers read. It follows what the pods serve with: while those are held back, so is this.
-fn metrics(scope: &Scope<'_>, metrics: &MetricsObjects, live: Option<&Value>, stage: &mut Stage) {
-    if !live.is_some_and(|live| is_served(live, &metrics.served)) {
-        return;
-    }
-    stage.ensure(scope, &metrics.scraper);
-    if scope.observed.pod_monitors {
-        stage.ensure(scope, &metrics.monitor);
     }
 }
 

@@ -1,13 +1,17 @@
 //! What metrics are served and read with: renewed in a window, in time without one, and always so that the scraper has what the pods
 //! trust.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
+use crds::tenant_status::TenantStatus;
+use plan::Fact;
 use plan::object::{Kind, Ref};
 use plan::updates::WindowFact;
 use serde_json::{Value, json};
 
 use super::world::World;
-use super::{ENOUGH, run, settled};
+use super::{ENOUGH, message, planned, run, settled};
 
 const SCRAPER: &str = "acme-scraper";
 
@@ -108,8 +112,67 @@ fn with_a_sixth_left_a_renewal_waits_no_longer() {
 #[test]
 fn a_lost_scraper_comes_back_as_it_was_also_while_a_renewal_waits() {
     let (mut world, _) = without_window();
-    let before = data(&world, SCRAPER);
-    world.objects.remove(&Ref::new(Kind::Secret, SCRAPER));
+    world.renewal = 1;
+    rest(&mut world);
+    let (before, served) = (data(&world, SCRAPER), served(&world, "acme-proxy"));
+    for name in [SCRAPER, &served] {
+        world.objects.remove(&Ref::new(Kind::Secret, name));
+    }
+    world.objects.remove(&Ref::new(Kind::PodMonitor, "acme"));
     rest(&mut world);
     assert_eq!(data(&world, SCRAPER), before);
+    assert_eq!(data(&world, &served)["ca.crt"], before["ca.crt"]);
+    assert!(world.objects.contains_key(&Ref::new(Kind::PodMonitor, "acme")));
+}
+
+#[test]
+fn by_a_clock_that_may_be_wrong_nothing_is_about_to_end() {
+    let (mut world, _) = without_window();
+    world.renewal = 2;
+    world.now += TimeDelta::days(299);
+    rest(&mut world);
+    world.now += TimeDelta::days(2);
+    let template = |status: Option<&TenantStatus>| {
+        status.and_then(|status| status.applied.as_ref()).map(|applied| applied.template.clone())
+    };
+    let rolls = |skew: Fact<TimeDelta>| {
+        let mut observed = world.observe();
+        observed.clock_skew = skew;
+        template(Some(&planned(&world, observed).status)) != template(world.tenant.status.as_ref())
+    };
+    assert!(rolls(Fact::Known(TimeDelta::seconds(3))));
+    assert!(!rolls(Fact::Known(TimeDelta::days(301))) && !rolls(Fact::Unknown));
+}
+
+#[test]
+fn a_stranger_where_the_scraper_should_be_is_told_and_nothing_else_suffers() {
+    let mut world = settled(json!({}));
+    let scraper = Ref::new(Kind::Secret, SCRAPER);
+    let mut foreign = (*world.objects[&scraper]).clone();
+    foreign["metadata"]["ownerReferences"] = json!([]);
+    world.objects.insert(scraper, Arc::new(foreign));
+    rest(&mut world);
+    assert!(world.ready());
+    assert_eq!(world.condition("MetricsUnreadable"), Some(("True".into(), "NameTaken".into())));
+    assert!(message(&world, "MetricsUnreadable").contains("Secret acme-scraper"));
+}
+
+#[test]
+fn pods_of_an_operator_without_metrics_have_no_certificate_that_could_end() {
+    let (mut world, _) = without_window();
+    for name in ["acme-auth-0", "acme-auth-1", "acme-proxy"] {
+        let live = world.objects.get_mut(&Ref::new(Kind::Deployment, name)).expect("a Deployment");
+        let template = &mut Arc::make_mut(live)["spec"]["template"];
+        template["metadata"].as_object_mut().expect("metadata").remove("annotations");
+        template["spec"]["volumes"] = json!([]);
+    }
+    world.tenant.status.as_mut().expect("a status").applied.as_mut().expect("applied").template = "older".into();
+    rest(&mut world);
+    let status = world.tenant.status.as_ref().expect("a status");
+    assert!(
+        world.ready() && status.certificates.iter().all(|found| found.name != "metrics"),
+        "{:?}",
+        status.certificates
+    );
+    assert_eq!(world.condition("UpdateDue"), Some(("True".into(), "TemplateChanged".into())));
 }

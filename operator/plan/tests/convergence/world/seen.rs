@@ -72,6 +72,7 @@ impl World {
             },
             pools: Fact::Known(self.pools.clone()),
             memory: self.memory(),
+            metrics_in_use: self.metrics_in_use(),
             pod_monitors: self.pod_monitors,
             updates: Updates {
                 feed: Ok(Arc::clone(&self.feed)),
@@ -95,6 +96,14 @@ impl World {
         let plan::keys::Authorities { host, user, web: _ } =
             authorities(self.stored.unwrap_or(self.made_authorities)).authorities;
         Fact::Known(StoredAuthorities { host, user })
+    }
+
+    /// What the pods of Proxy serve their metrics with, where it is not the newest.
+    fn metrics_in_use(&self) -> Option<plan::keys::MetricsKeys> {
+        let live = self.objects.get(&Ref::new(Kind::Deployment, self.proxy_name()))?;
+        let until = plan::manifest::metrics::until(live)?;
+        let mut earlier = (0..self.renewal).map(|renewal| metrics(self.authorities.unwrap_or(1), renewal));
+        earlier.find(|keys| keys.not_after == until)
     }
 
     /// The objects that are always looked at, out of these.
