@@ -62,6 +62,21 @@ pub async fn waits(bed: &TestBed) -> anyhow::Result<()> {
     let count = |status: &Value| status["next"]["missed"].as_i64().unwrap_or_default();
     ensure!(count(&late) == count(&held) + 1, "{} windows were missed, and then {}", count(&held), count(&late));
     seen("Tenant", "status.next.missed", count(&late));
+    // Agents of a pool that is not required hold nothing up.
+    let pool = json!({
+        "apiVersion": "tenancy.dev/v1alpha1",
+        "kind": "AgentPool",
+        "metadata": {"namespace": "major", "name": "apps"},
+        "spec": {"tenantRef": {"name": "major"}, "match": {"services": ["App"]}, "required": false},
+    });
+    bed.apply(&pool.to_string()).await?;
+    let one = |status: &Value| {
+        let blockers = status["next"]["blockers"].as_array().into_iter().flatten();
+        let mut messages = blockers.filter_map(|blocker| blocker["message"].as_str());
+        messages.any(|message| message.starts_with("1 of the required agents") && message.contains("old-1"))
+    };
+    bed.await_status("major", "major", "one agent to hold it back", SHOWS, one).await?;
+    seen("AgentPool", "spec.required", false);
     bed.agents_move_to(&domain, "17.5.2");
     let held = bed.await_blockers("major", "major", &["WindowClosed"], SHOWS).await?;
     says("Tenant", &held, &json!({"next": {"notBefore": "2027-03-14T02:00:00Z"}}))?;
