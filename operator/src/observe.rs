@@ -101,6 +101,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         pod_monitors: context.children.knows_monitors(),
         updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),
+        mended: context.memory.mended(&identity.uid),
     }
 }
 
