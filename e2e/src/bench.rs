@@ -2,6 +2,7 @@
 //! all of them. Each prints what it found, fails when a promise is broken, and writes into `BENCHMARKS.md` when asked to.
 
 pub mod book;
+pub mod create;
 pub mod crowd;
 pub mod hops;
 pub mod measure;

@@ -84,6 +84,15 @@ impl Default for Options {
     }
 }
 
+/// What is in the account before an operator.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The operator's role.
+    pub role_arn: String,
+    /// The policy that bounds the roles of tenants.
+    pub boundary_arn: String,
+}
+
 /// A running test bed.
 pub struct TestBed {
     kubelet: Kubelet,
@@ -161,10 +170,7 @@ impl TestBed {
     /// # Errors
     /// When a chart cannot be installed or the pods do not become ready.
     pub async fn install_operator(&self, values: &Value) -> anyhow::Result<()> {
-        let policy = aws_policy("operator-policy.json")?;
-        let boundary_arn = self.cloud.create_policy(BOUNDARY, &aws_policy("tenant-boundary.json")?).await?;
-        let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
-        let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
+        let Prepared { role_arn, boundary_arn } = self.prepare_account().await?;
         self.cloud.put_role_policy(OPERATOR_ROLE, "dns", &aws_policy("dns-policy.json")?).await?;
         self.cloud.create_zone(ZONE).await?;
         let acme = self.control_plane.acme();
@@ -198,6 +204,19 @@ impl TestBed {
         });
         merge(&mut merged, values);
         install("tenant-operator", &merged, Some(OPERATOR_START)).await
+    }
+
+    /// Makes what a platform team makes in the account first: the cluster's provider, the operator's role, the boundary of
+    /// those of tenants.
+    ///
+    /// # Errors
+    /// When the emulator refuses.
+    pub async fn prepare_account(&self) -> anyhow::Result<Prepared> {
+        let boundary_arn = self.cloud.create_policy(BOUNDARY, &aws_policy("tenant-boundary.json")?).await?;
+        let subject = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
+        let policy = aws_policy("operator-policy.json")?;
+        let role_arn = self.cloud.create_operator(ISSUER, OPERATOR_ROLE, &subject, &policy).await?;
+        Ok(Prepared { role_arn, boundary_arn })
     }
 
     /// A client of the administrator.

@@ -9,6 +9,7 @@ mod tenant {
     pub mod agents;
     pub mod allowed;
     pub mod authorities;
+    pub mod budget;
     pub mod clock;
     pub mod cloud;
     pub mod cluster;
@@ -47,9 +48,9 @@ mod tenant {
 use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
-    accounts, acme, agents, allowed, authorities, clock, covered, crash, domains, drains, drift, editions, edits,
-    effects, exposures, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable, ready,
-    remedies, removal, runner, rush, scraped, silence, taken,
+    accounts, acme, agents, allowed, authorities, budget, clock, covered, crash, domains, drains, drift, editions,
+    edits, effects, exposures, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable,
+    ready, remedies, removal, runner, rush, scraped, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,6 +101,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
             scenario("removal gives up the address alone", &["removal"], removal::gives_up_the_address_alone(bed)),
         ])
         .await;
+    runner.together(vec![scenario("a new tenant costs what it may", &["budget"], budget::of_one(bed))]).await;
     runner.together(vec![scenario("pods are placed", &["placed"], placement::of_pods(bed))]).await;
     runner
         .together(vec![

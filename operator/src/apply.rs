@@ -171,11 +171,16 @@ async fn apply_object(identity: &Identity, object: &Object, context: &Context) -
     let api = children::api(&context.client, &identity.namespace, reference.kind);
     let request = Request::new(api.resource_url()).patch(&reference.name, &parameters, &Patch::Apply(&manifest));
     let request = request.map_err(|source| failed(kube::Error::BuildRequest(source)))?.map(body::escaped);
-    context.client.request::<DynamicObject>(request).await.map(drop).map_err(failed)
+    // Whatever comes of it, what was read before is not what is there now.
+    context.children.forget(&identity.namespace, reference);
+    let applied = context.client.request::<DynamicObject>(request).await.map_err(failed)?;
+    context.children.keep(&identity.namespace, reference, &applied);
+    Ok(())
 }
 
 /// In the foreground: the object stays, as one that is leaving, until its pods are gone.
 async fn delete(identity: &Identity, reference: &Ref, uid: &str, context: &Context) -> Result<()> {
+    context.children.forget(&identity.namespace, reference);
     let api: Api<DynamicObject> = children::api(&context.client, &identity.namespace, reference.kind);
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::foreground() };

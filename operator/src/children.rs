@@ -3,10 +3,11 @@
 //! nobody may list them.
 
 pub mod monitors;
+mod secrets;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::Tenant;
 use futures::{Stream, StreamExt, stream};
@@ -40,8 +41,10 @@ pub struct Children {
 #[derive(Default)]
 struct State {
     listed: HashMap<Key, Listed>,
-    /// Objects as they were read, with their resource version; only of what is listed.
+    /// Objects as they were read, with their resource version; only of what is listed, or is about to be.
     read: HashMap<Key, (String, Arc<Value>)>,
+    /// Secrets as they were read a moment ago.
+    secrets: secrets::Secrets,
     /// Kinds whose first list is complete.
     synced: Vec<Kind>,
     /// Whether the cluster knows PodMonitors.
@@ -213,7 +216,22 @@ impl Children {
 
     /// What was read of an object is not what is there now.
     pub fn forget(&self, namespace: &str, reference: &Ref) {
-        self.lock().read.remove(&(namespace.to_owned(), reference.clone()));
+        let key = (namespace.to_owned(), reference.clone());
+        let mut state = self.lock();
+        state.read.remove(&key);
+        state.secrets.forget(&key);
+    }
+
+    /// Keeps what an apply answered: it need not be asked for when the watch shows just that.
+    pub fn keep(&self, namespace: &str, reference: &Ref, applied: &DynamicObject) {
+        let key = (namespace.to_owned(), reference.clone());
+        let version = applied.resource_version().unwrap_or_default();
+        let value = Arc::new(serde_json::to_value(applied).expect("an object that was read serializes"));
+        let mut state = self.lock();
+        match reference.kind {
+            Kind::Secret => state.secrets.keep(key, value, Instant::now()),
+            _ => drop(state.read.insert(key, (version, value))),
+        }
     }
 
     /// Reads an object by its name; what the watch shows unchanged since the last time is not asked for again. What the
@@ -222,6 +240,9 @@ impl Children {
         let key = (namespace.to_owned(), reference.clone());
         {
             let state = self.lock();
+            if let Some(value) = state.secrets.get(&key, Instant::now()) {
+                return Ok(Some(value));
+            }
             if let (Some(listed), Some((version, value))) = (state.listed.get(&key), state.read.get(&key))
                 && listed.version == *version
             {
@@ -234,11 +255,16 @@ impl Children {
             Err(kube::Error::Api(status)) if refusal::is_unknown_kind(&status) => None,
             Err(source) => return Err(Error::kube(format!("read {reference}"), source)),
         };
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = found else {
+            self.forget(namespace, reference);
+            return Ok(None);
+        };
         let version = found.resource_version().unwrap_or_default();
         let value = Arc::new(serde_json::to_value(&found).expect("an object that was read serializes"));
         let mut state = self.lock();
-        if state.listed.contains_key(&key) {
+        if reference.kind == Kind::Secret {
+            state.secrets.keep(key, Arc::clone(&value), Instant::now());
+        } else if state.listed.contains_key(&key) {
             state.read.insert(key, (version, Arc::clone(&value)));
         }
         Ok(Some(value))

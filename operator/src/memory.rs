@@ -15,6 +15,7 @@ use rand::Rng as _;
 use crate::error::Class;
 
 pub mod cloud;
+mod mended;
 mod secrets;
 mod told;
 
@@ -52,6 +53,8 @@ struct Tenant {
     /// That no vanished agents were ever written down was asked for once.
     vanished_absent: bool,
     failures: BTreeMap<(StageName, Source), Failure>,
+    /// When objects were last put back without a word.
+    mended: Option<DateTime<Utc>>,
     attempts: u32,
     /// What the last run did or waited for, and how often in a row it was the same.
     last: (String, u32),

@@ -104,6 +104,7 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
         pod_monitors: context.children.knows_monitors(),
         updates: updates::observe(tenant, &identity, context, now).await,
         failures: context.memory.failures(&identity.uid),
+        mended: context.memory.mended(&identity.uid),
     }
 }
 
@@ -132,8 +133,13 @@ async fn objects(tenant: &Tenant, identity: &Identity, context: &Context, now: D
         *reference == second && single && !context.children.lists(&identity.namespace, reference)
     });
     objects.live.extend(skipped.into_iter().map(|reference| (reference, Fact::Absent)));
+    // Of a tenant that is being made most is not there yet. What the watch does not show is read by its name when a plan comes to
+    // it, and not in each run until then.
+    let new = tenant.status.as_ref().is_none_or(|status| status.version.is_none());
+    let references =
+        references.into_iter().filter(|reference| !new || context.children.lists(&identity.namespace, reference));
     let mut failure = None;
-    let reads = references.into_iter().map(|reference| async move {
+    let reads = references.map(|reference| async move {
         let found = context.children.read(&context.client, &identity.namespace, &reference).await;
         (reference, found)
     });

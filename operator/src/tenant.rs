@@ -87,6 +87,9 @@ async fn run(tenant: &Tenant, context: &Context) -> Result<Action> {
     let mut tenant = tenant.clone();
     context.pools.see(&identity, plan.agents.clone());
     let auth = observe::auth_target(&observed);
+    if plan.mends {
+        context.memory.mends(&identity.uid, now);
+    }
     let hands = Hands { identity: &identity, auth: auth.as_ref(), context, now };
     let applied = apply(&mut tenant, &hands, &plan.steps).await;
     let reported = report(&tenant, &identity, plan.status.clone(), context, now).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::testbed::{TestBed, Write, operator_binary, request};
+use crate::testbed::{OPERATOR_ROLE, TestBed, Write, operator_binary, request};
 
 /// The kernel's unit of CPU time is a hundredth of a second on every Linux that can run this.
 const TICKS: u64 = 100;
@@ -80,13 +80,33 @@ impl Mark {
             *into.entry(format!("{verb} {resource}")).or_default() += 1;
         })?;
         each_line(bed.control_plane().aws().calls(), self.aws, |line| {
-            let Ok(call) = serde_json::from_str::<Value>(line) else { return };
-            if call["principal_arn"].as_str().is_some_and(|arn| arn.contains("assumed-role/tenant-operator/")) {
-                *spent.aws.entry(call["operation"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            if let Some(operation) = call_of(OPERATOR_ROLE, line) {
+                *spent.aws.entry(operation).or_default() += 1;
             }
         })?;
         Ok(spent)
     }
+}
+
+/// Calls of sessions of a role to AWS since the test bed was started, by operation.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn calls_of(bed: &TestBed, role: &str) -> anyhow::Result<BTreeMap<String, usize>> {
+    let mut counts = BTreeMap::new();
+    each_line(bed.control_plane().aws().calls(), 0, |line| {
+        if let Some(operation) = call_of(role, line) {
+            *counts.entry(operation).or_default() += 1;
+        }
+    })?;
+    Ok(counts)
+}
+
+/// The operation of a line of the emulator's log, if it is a call of a session of this role.
+fn call_of(role: &str, line: &str) -> Option<String> {
+    let call: Value = serde_json::from_str(line).ok()?;
+    let of_role = call["principal_arn"].as_str()?.contains(&format!("assumed-role/{role}/"));
+    of_role.then(|| call["operation"].as_str().unwrap_or_default().to_owned())
 }
 
 /// The sum of counts.

@@ -1,5 +1,5 @@
 //! At rest: tenants, windows and pools as they are, agents that send heartbeats and do not change, and everything read
-//! again and again. The operator must write nothing.
+//! again and again. The operator must write nothing; and what a hand changes halfway it must put back by a single write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +16,13 @@ use super::book::Table;
 use super::crowd::{Crowd, create_window, is_true};
 use super::measure::{Mark, Spent, each, total};
 use crate::follow::{Change, Follower};
-use crate::testbed::{Options, TestBed, agent, wait_until};
+use crate::testbed::{Options, TestBed, Write, agent, wait_until};
+
+mod heal;
+mod readings;
+
+use heal::Healed;
+use readings::Reading;
 
 const VERSION: &str = "18.1.0";
 /// Agents of each tenant.
@@ -27,6 +33,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const SETTLED: TimeDelta = TimeDelta::seconds(15);
 /// How long it may take to come to rest.
 const SETTLES: Duration = Duration::from_secs(240);
+/// After so long Auth counts as having heard of every agent, and what agents are told is settled.
+const HEARD: TimeDelta = TimeDelta::minutes(25);
 /// How long a tenant may take to be made.
 const EACH: Duration = Duration::from_secs(6);
 
@@ -43,6 +51,9 @@ const TABLE: Table = Table {
         "inventories read per minute",
         "operator CPU, % of a core",
         "operator memory, MiB",
+        "each fact read again, at least",
+        "a hand edit healed after, s (target 10)",
+        "writes for it (target 1)",
     ],
     keys: 4,
 };
@@ -81,10 +92,23 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         exit = bed.control_plane().failure() => Err(anyhow::anyhow!("{exit}")),
     };
     bed.stop().await;
-    let (spent, inventories) = ran?;
-    tell(plan, &spent, inventories)?;
-    ensure!(spent.writes.is_empty(), "at rest the operator wrote {:?}", spent.writes);
+    let rested = ran?;
+    tell(plan, &rested)?;
+    let Rested { before, after, healed, readings, .. } = &rested;
+    readings::check(readings)?;
+    ensure!(before.is_empty(), "at rest the operator wrote {before:?}");
+    ensure!(*after == [healed.write.clone()], "after a hand edit the operator wrote {after:?}");
     Ok(())
+}
+
+/// What a run came to.
+struct Rested {
+    spent: Spent,
+    /// Writes of the operator before the hand edit, and since.
+    before: Vec<String>,
+    after: Vec<String>,
+    healed: Healed,
+    readings: Vec<Reading>,
 }
 
 /// The agents of a crowd send heartbeats for ever: who they are and what they run does not change.
@@ -93,7 +117,8 @@ pub async fn hearts(bed: &TestBed, crowd: &Crowd) -> std::convert::Infallible {
     loop {
         interval.tick().await;
         for number in 0..crowd.size {
-            beat(bed, &crowd.domain(number), Utc::now());
+            // As the operator's clock has it, which is ahead.
+            beat(bed, &crowd.domain(number), bed.clock().now().unwrap_or_else(|_| Utc::now()));
         }
     }
 }
@@ -108,7 +133,7 @@ pub fn beat(bed: &TestBed, domain: &str, at: DateTime<Utc>) {
     bed.world().set_agents(domain, agents.collect());
 }
 
-async fn on(bed: &TestBed, crowd: &Crowd, plan: Plan) -> anyhow::Result<(Spent, usize)> {
+async fn on(bed: &TestBed, crowd: &Crowd, plan: Plan) -> anyhow::Result<Rested> {
     let window = |number: usize| format!("window-{:04}", number % plan.windows.max(1));
     crowd.create(bed, VERSION, window).await?;
     // Not today, so that none of them opens or closes meanwhile.
@@ -135,6 +160,13 @@ async fn on(bed: &TestBed, crowd: &Crowd, plan: Plan) -> anyhow::Result<(Spent, 
             is_true(tenant, "Ready") && is_true(tenant, "AgentsObserved") && seen == Some(agents)
         })
         .await?;
+    bed.clock().advance(HEARD).await?;
+    let pooled: BTreeSet<String> = (0..plan.pools.min(crowd.size)).map(|number| crowd.name(number)).collect();
+    crowd
+        .await_all(bed, "settled with their agents", patience, |tenant| {
+            !pooled.contains(&tenant.name_any()) || is_true(tenant, "AgentUpdatesPublished")
+        })
+        .await?;
     wait_until("the operator to come to rest", SETTLES, || async {
         let recent = bed.write_counts_since(Utc::now() - SETTLED)?;
         if recent.is_empty() { Ok(Some(())) } else { bail!("{recent:?}") }
@@ -142,18 +174,28 @@ async fn on(bed: &TestBed, crowd: &Crowd, plan: Plan) -> anyhow::Result<(Spent, 
     .await?;
     bed.say(&format!("at rest; listening for {} minutes", plan.minutes));
     let (since, mark) = (Utc::now(), Mark::now(bed)?);
-    let listening = Duration::from_secs_f64(plan.minutes * 60.0);
+    let half = Duration::from_secs_f64(plan.minutes * 30.0);
+    let listened = async {
+        tokio::time::sleep(half).await;
+        let before = bed.writes_since(since)?;
+        let edited = Utc::now();
+        let healed = heal::by_hand(bed, crowd).await?;
+        tokio::time::sleep(half).await;
+        anyhow::Ok((before, edited, healed))
+    };
     // Whoever wrote something is told of as it happens: afterwards nobody knows what it was.
-    let _over = tokio::time::timeout(listening, tell_changes(bed, crowd)).await;
-    let spent = mark.spent(bed)?;
-    let mut inventories = 0;
-    for number in 0..crowd.size {
-        let calls = bed.world().calls(&crowd.domain(number));
-        let read = calls.iter().filter(|call| call.at >= since && call.method.ends_with("/GetInstances")).count();
-        ensure!(read > 0, "the inventory of {} was not read meanwhile", crowd.name(number));
-        inventories += read;
-    }
-    Ok((spent, inventories))
+    let (before, edited, healed) = tokio::select! {
+        listened = listened => listened?,
+        never = tell_changes(bed, crowd) => match never {},
+    };
+    let what = |writes: Vec<Write>| writes.iter().map(Write::what).collect();
+    Ok(Rested {
+        spent: mark.spent(bed)?,
+        before: what(before),
+        after: what(bed.writes_since(edited)?),
+        healed,
+        readings: readings::since(bed, crowd, &pooled, since).await?,
+    })
 }
 
 async fn tell_changes(bed: &TestBed, crowd: &Crowd) -> std::convert::Infallible {
@@ -189,22 +231,30 @@ fn differences(before: &Value, after: &Value) -> Vec<String> {
     differing.map(|name| format!("{name} was {:?}, is {:?}", shown(&before, name), shown(&after, name))).collect()
 }
 
-fn tell(plan: Plan, spent: &Spent, inventories: usize) -> anyhow::Result<()> {
+fn tell(plan: Plan, rested: &Rested) -> anyhow::Result<()> {
     let Plan { tenants, windows, pools, minutes, pace: _, write } = plan;
+    let Rested { spent, before, after, healed, readings } = rested;
     let per_minute = |count: usize| format!("{:.0}", count as f64 / minutes);
+    let inventories = readings.iter().find(|reading| reading.what == readings::INVENTORY);
     let row = [
         tenants.to_string(),
         windows.to_string(),
         pools.to_string(),
         minutes.to_string(),
-        total(&spent.writes).to_string(),
+        before.len().to_string(),
         per_minute(total(&spent.reads)),
         per_minute(total(&spent.aws)),
-        per_minute(inventories),
+        per_minute(inventories.map_or(0, |reading| reading.all)),
         format!("{:.1}", spent.cpu.as_secs_f64() / (minutes * 60.0) * 100.0),
         format!("{:.0}", spent.memory as f64 / f64::from(1 << 20)),
+        readings.iter().map(|reading| reading.least).min().unwrap_or_default().to_string(),
+        format!("{:.2}", healed.took.as_secs_f64()),
+        after.len().to_string(),
     ];
     print!("{}:\n{}", TABLE.heading, TABLE.lines(&row));
+    for Reading { what, least, all } in readings {
+        println!("    {what}: read {least} times or more of each tenant, {all} times of all");
+    }
     for (what, count) in each(&spent.reads, 1) {
         println!("    {:7.1} a minute: {what}", count / minutes);
     }

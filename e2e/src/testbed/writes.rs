@@ -76,14 +76,24 @@ impl TestBed {
         Ok(Writes { audit, read })
     }
 
-    /// The operator's writes since a moment in order, those that were refused too; the lease of its leader apart.
+    /// The operator's requests since a moment in order, those that were refused too; watches and the lease of its leader apart.
+    ///
+    /// # Errors
+    /// When this cluster has no audit log.
+    pub fn requests_since(&self, since: DateTime<Utc>) -> anyhow::Result<Vec<Write>> {
+        let audit = self.control_plane().audit_log().context("this cluster has no audit log")?;
+        let text = std::fs::read_to_string(audit).context("cannot read the audit log")?;
+        // Its last line may be half written, and is left for the next look.
+        let requests = text.lines().filter_map(request);
+        Ok(requests.filter(|request| request.at >= since && request.verb != "watch").collect())
+    }
+
+    /// Those of them that are writes.
     ///
     /// # Errors
     /// When this cluster has no audit log.
     pub fn writes_since(&self, since: DateTime<Utc>) -> anyhow::Result<Vec<Write>> {
-        let audit = self.control_plane().audit_log().context("this cluster has no audit log")?;
-        let text = std::fs::read_to_string(audit).context("cannot read the audit log")?;
-        Ok(writes(&text).into_iter().filter(|write| write.at >= since).collect())
+        Ok(self.requests_since(since)?.into_iter().filter(Write::is_write).collect())
     }
 
     /// The same, counted by what was written.

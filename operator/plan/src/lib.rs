@@ -22,6 +22,7 @@ pub mod keys;
 pub mod line;
 pub mod maintenance_window;
 pub mod manifest;
+mod mending;
 pub mod monitoring;
 pub mod mutant;
 pub mod names;

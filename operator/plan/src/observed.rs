@@ -72,6 +72,8 @@ pub struct Observed {
     pub pod_monitors: bool,
     /// Failures that last.
     pub failures: BTreeMap<(StageName, Source), Failure>,
+    /// When objects of the tenant were last put back without a word.
+    pub mended: Option<DateTime<Utc>>,
 }
 
 /// Where a failure of a stage came from. Success in one says nothing about the others.

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crds::update_status::{HopStage, Update};
 
 use crate::availability;
+use crate::mending;
 use crate::observed::{Failure, FailureKind, Observed, Source, StageName};
 use crate::remark;
 use crate::stage::{Answer, RETRY, Scope, Stage, Stall, Verdict, auth, proxy};
@@ -40,6 +41,7 @@ pub fn assemble(
     for (name, stage) in stages {
         let settled = stage.is_settled();
         let (progress, unread) = (stage.progress(), stage.only_unread());
+        let mends = stage.only_puts_back(scope);
         for verdict in stage.verdicts {
             let verdict = shielded(observed, name, verdict);
             set(&mut status.conditions, observed, verdict);
@@ -58,13 +60,16 @@ pub fn assemble(
         plan.steps.extend(stage.steps.into_iter().map(|step| (name, step)));
         // What agents are told is no part of what the spec asks of the tenant itself.
         if !settled && !matches!(name, StageName::Publish | StageName::Metrics) {
-            open = Some(Open { name, progress, unread });
+            open = Some(Open { name, progress, unread, mends });
             if stalled.is_none() {
                 stalled = stage.stalled.or_else(|| not_taken(observed, name));
             }
         }
     }
     plan.open = open.as_ref().map(|open| open.name);
+    plan.mends =
+        stalled.is_none() && open.as_ref().is_some_and(|open| open.mends && mending::is_quiet(scope, open.name));
+    let open = open.filter(|_| !plan.mends);
     let holds =
         |condition| status.conditions.iter().any(|found| found.type_ == name_of(condition) && found.status == "True");
     let available = holds(ConditionType::AuthAvailable) && holds(ConditionType::ProxyAvailable);
@@ -127,6 +132,8 @@ struct Open {
     progress: String,
     /// Nothing keeps it open but an answer that did not come.
     unread: bool,
+    /// Nothing is to be done but to put objects back that are there.
+    mends: bool,
 }
 
 /// A spec or a policy that cannot be carried out: nothing is done, and what runs keeps running.
@@ -212,10 +219,10 @@ fn summary(running: &Version, status: &TenantStatus, state: &State<'_>) -> Verdi
         (None, ..) if state.hops && state.available => {
             verdict(Answer::True, Reason::HopRunning, "users can work while a change runs".into())
         }
-        (None, Some(Open { name, progress, unread: true }), _) => {
+        (None, Some(Open { name, progress, unread: true, .. }), _) => {
             verdict(Answer::Unknown, Reason::Retrying, format!("{name:?}: {progress}"))
         }
-        (None, Some(Open { name, progress, unread: false }), _) => {
+        (None, Some(Open { name, progress, unread: false, .. }), _) => {
             verdict(Answer::False, Reason::InProgress, format!("{name:?}: {progress}"))
         }
         (None, None, _) if !state.serves => {

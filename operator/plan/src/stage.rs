@@ -116,6 +116,14 @@ impl Stage {
         self.steps.is_empty() && self.waiting.is_empty() && self.stalled.is_none() && self.needs.is_empty()
     }
 
+    /// Whether nothing is left but to put objects back that are there and not as they should be.
+    pub fn only_puts_back(&self, scope: &Scope<'_>) -> bool {
+        let Stage { steps, waiting, stalled, needs, unread, .. } = self;
+        let there = |object: &Object| scope.observed.objects.known(&object.reference).is_some();
+        let puts_back = steps.iter().all(|step| matches!(step, Step::Apply(object) if there(object)));
+        puts_back && waiting.is_empty() && stalled.is_none() && needs.is_empty() && unread.is_empty()
+    }
+
     /// Adds a verdict.
     pub fn verdict(&mut self, condition: ConditionType, answer: Answer, reason: Reason, message: impl Into<String>) {
         self.verdicts.push(Verdict { condition, answer, reason, message: message.into() });

@@ -34,6 +34,8 @@ pub struct Plan {
     pub needs: Vec<Ref>,
     /// The first stage that is not settled; none when all are.
     pub open: Option<StageName>,
+    /// Whether the steps put back what somebody changed of a settled tenant, and the status says nothing of it.
+    pub mends: bool,
     /// Whether window, policy, places and agents are to be read live and the plan drawn again, before a hop begins to
     /// touch what runs.
     pub look: bool,

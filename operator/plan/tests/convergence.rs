@@ -207,6 +207,37 @@ fn what_is_taken_away_comes_back() {
     }
 }
 
+/// The first hand costs nothing but the write that puts it back; who insists is told of, and so is what does not come of it.
+#[test]
+fn what_a_hand_changes_is_put_back_without_a_word_once() {
+    let mut world = World::new(block());
+    converge(&mut world);
+    let labelled = Ref::new(Kind::Deployment, "acme-proxy");
+    let before = world.tenant.status.clone().expect("a status");
+    let edit = |world: &mut World| {
+        let mut live = (*world.objects[&labelled]).clone();
+        live["metadata"]["labels"]["app.kubernetes.io/component"] = "edited".into();
+        world.objects.insert(labelled.clone(), live.into());
+    };
+    edit(&mut world);
+    let plan = world.plan();
+    assert_eq!((plan.steps.len(), plan.mends), (1, true), "{:?}", plan.steps);
+    assert_eq!(plan.status, before);
+    let now = world.now;
+    let again = world.plan_with(|observed| observed.mended = Some(now - TimeDelta::minutes(9)));
+    let failure = Failure { since: now, kind: FailureKind::Passing, message: "time-out".into() };
+    let failed = world.plan_with(|observed| {
+        observed.failures.insert((StageName::Proxy, Source::Step), failure);
+    });
+    for told in [again, failed] {
+        assert_eq!((told.steps.len(), told.mends), (1, false));
+        assert_eq!(status_of(&told, "Ready").0, "False");
+    }
+    converge(&mut world);
+    assert_silent(&mut world);
+    assert_eq!(world.tenant.status, Some(before));
+}
+
 #[test]
 fn enterprise_without_its_licence_stalls_with_the_remedy_until_it_comes() {
     let mut world = World::new(json!({"edition": "Enterprise", "licenseSecretRef": {"name": "license"}}));

@@ -145,6 +145,7 @@ pub fn bucket(
         Fact::Unknown => return Gap { unread: true, ..gap },
         Fact::Absent => {
             gap.needs(format!("bucket {bucket} does not exist"), CloudStep::CreateBucket { region, bucket });
+            gap.steps.extend(of_new_bucket(names, tags, wishes));
             return gap;
         }
         Fact::Known(found) => found,
@@ -205,6 +206,25 @@ pub fn bucket(
         );
     }
     gap
+}
+
+/// What follows the creation of a bucket at once, without reading before that it has none of it. Whether it has all is read
+/// afterwards, and so is what AWS gives to every new bucket by itself.
+fn of_new_bucket(
+    names: &CloudNames,
+    tags: &BTreeMap<String, String>,
+    wishes: &BucketWishes,
+) -> impl Iterator<Item = CloudStep> {
+    let (region, bucket) = (|| names.region.clone(), || names.bucket.clone());
+    let (tags, key, rules) = (tags.clone(), wishes.kms_key.clone(), wishes.lifecycle());
+    [
+        CloudStep::TagBucket { region: region(), bucket: bucket(), tags },
+        CloudStep::EnableVersioning { region: region(), bucket: bucket() },
+        CloudStep::EncryptBucket { region: region(), bucket: bucket(), key },
+        CloudStep::SetLifecycle { region: region(), bucket: bucket(), rules },
+        CloudStep::SetBucketPolicy { region: region(), bucket: bucket(), policy: wanted::bucket_policy(names) },
+    ]
+    .into_iter()
 }
 
 /// Role: exactly one inline policy, nothing attached, the trust and the boundary as wanted. A key that it once had a right to stays

@@ -84,6 +84,7 @@ impl World {
                 live,
             },
             failures: BTreeMap::new(),
+            mended: None,
         }
     }
 
@@ -197,7 +198,13 @@ impl World {
 
     /// Plans as the operator does, reading Secrets that the plan asks for.
     pub fn plan(&self) -> Plan {
+        self.plan_with(|_| {})
+    }
+
+    /// The same where something else is observed, too.
+    pub fn plan_with(&self, change: impl FnOnce(&mut Observed)) -> Plan {
         let (mut observed, mut kept) = (self.observe(), Kept::default());
+        change(&mut observed);
         for _ in 0..8 {
             let plan = plan::tenant_again(&observed, &mut kept);
             if plan.needs.is_empty() && (observed.updates.live || !plan.look) {
