@@ -71,6 +71,7 @@ MUTANTS := cargo test $(TESTED) --features plan/mutants --test convergence -- --
 # A backtrace of a failed scenario shows the runner alone, and pushes what failed out of sight.
 all-tests: export RUST_BACKTRACE := 0
 all-tests: build
+	@$(E2E) build --tests
 	@echo "== unit and property tests, the AWS adapter, and the scenarios on the real control plane"
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(E2E) with-aws cargo test $(TESTED) -- --nocapture 2>&1 | tee "$$log"; \

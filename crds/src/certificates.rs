@@ -15,12 +15,55 @@ pub struct Certificates {
 
 /// The web certificate: for the domain and, by a wildcard, for everything right below it.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.issuer != 'CertManager' || has(self.issuerRef)")
+    .message("spec.certificates.web.issuerRef is required for issuer CertManager: name the Issuer or ClusterIssuer of cert-manager"))]
+#[x_kube(validation = Rule::new("self.issuer == 'CertManager' || !has(self.issuerRef)")
+    .message("spec.certificates.web.issuerRef needs spec.certificates.web.issuer CertManager: leave it out, or change the issuer"))]
 pub struct WebCertificate {
     /// `Tenant`: an authority of the tenant's own, which every client has to be told to trust. `Acme`: the ACME server of the
-    /// fleet policy, such as Let's Encrypt; the domain must lie in a Route 53 zone that the fleet policy names. A certificate of
-    /// the former issuer serves until the one of the new issuer is there; neither restarts anything. Default `Tenant`.
+    /// fleet policy, such as Let's Encrypt; the domain must lie in a Route 53 zone that the fleet policy names. `CertManager`:
+    /// the issuer of cert-manager that `issuerRef` names. A certificate of the former issuer serves until the one of the new
+    /// issuer is there; neither restarts anything. Default `Tenant`.
     #[serde(default)]
     pub issuer: Issuer,
+    /// The issuer of cert-manager; with issuer `CertManager`, and only there. One that is named instead of another issues a new
+    /// certificate, and the former one serves until it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+}
+
+/// An issuer of cert-manager.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("self.group != 'cert-manager.io' || self.kind == 'Issuer' || self.kind == 'ClusterIssuer'")
+    .message("spec.certificates.web.issuerRef.kind must be Issuer or ClusterIssuer: another kind needs its own spec.certificates.web.issuerRef.group"))]
+pub struct IssuerRef {
+    /// Its name, such as `letsencrypt`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')")
+        .message("spec.certificates.web.issuerRef.name must be the name of an object: lower-case letters, digits, '-' and '.'"))]
+    pub name: String,
+    /// `Issuer`: one in the tenant's own namespace. `ClusterIssuer`: one of the whole cluster. Issuers that others have made for
+    /// cert-manager have kinds of their own, in a group of their own. Default `Issuer`, as in cert-manager itself.
+    #[serde(default = "issuer_kind")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]{0,62}$')")
+        .message("spec.certificates.web.issuerRef.kind must be a kind such as ClusterIssuer: a capital letter, then letters and digits"))]
+    pub kind: String,
+    /// The API group of the kind. Default `cert-manager.io`.
+    #[serde(default = "issuer_group")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$')")
+        .message("spec.certificates.web.issuerRef.group must be an API group such as cert-manager.io"))]
+    pub group: String,
+}
+
+fn issuer_kind() -> String {
+    "Issuer".into()
+}
+
+fn issuer_group() -> String {
+    "cert-manager.io".into()
 }
 
 /// Who issues the web certificate.
@@ -31,6 +74,8 @@ pub enum Issuer {
     Tenant,
     /// The ACME server of the fleet policy.
     Acme,
+    /// An issuer of cert-manager.
+    CertManager,
 }
 
 impl Issuer {
@@ -39,8 +84,21 @@ impl Issuer {
         match self {
             Issuer::Tenant => "Tenant",
             Issuer::Acme => "Acme",
+            Issuer::CertManager => "CertManager",
         }
     }
+}
+
+/// What cert-manager makes the web certificate from, and into.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertManagerObjects {
+    /// Name of the Certificate in the tenant's namespace: `kubectl describe certificate` tells what cert-manager makes of it.
+    #[schemars(length(max = 253))]
+    pub certificate: String,
+    /// Name of the Secret that cert-manager writes. The operator copies it into the Secret that Proxy reads.
+    #[schemars(length(max = 253))]
+    pub secret_name: String,
 }
 
 /// A web certificate that is being issued by an ACME server.

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::certificates::Issuance;
+use crate::certificates::{CertManagerObjects, Issuance};
 use crate::published::Published;
 pub use crate::update_status::HopKind;
 use crate::update_status::{Availability, HopRecord, Next, Update};
@@ -109,6 +109,10 @@ pub struct TenantStatus {
     /// The web certificate that is being issued by an ACME server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuance: Option<Issuance>,
+
+    /// What cert-manager makes the web certificate from, recorded before it is made and until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_manager: Option<CertManagerObjects>,
 
     /// Each answers one question; see the list of conditions in the documentation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,5 +1,5 @@
-//! Kinds that others bring into a cluster: their CRDs, from the Go modules that `e2e/kinds/go.mod` pins. No controller of them runs
-//! here; a test that needs one plays it.
+//! Kinds that others bring into a cluster: their CRDs, from the Go modules that a `go.mod` of the test bed pins. No controller of them
+//! runs here but cert-manager's (`cert_manager`); a test that needs another one plays it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::testbed::{root, wait_until};
 /// Kinds of one module.
 #[derive(Clone, Copy, Debug)]
 pub struct Kinds {
+    /// The folder of `e2e/` whose `go.mod` says which release.
+    pinned: &'static str,
     module: &'static str,
     folder: &'static str,
     files: &'static [&'static str],
@@ -22,15 +24,32 @@ pub struct Kinds {
 
 /// What the operator and a person who sets a Gateway up need of the Gateway API.
 pub const GATEWAYS: Kinds = Kinds {
+    pinned: "kinds",
     module: "sigs.k8s.io/gateway-api",
     folder: "config/crd/standard",
     files: &["gateway.networking.k8s.io_gateways.yaml", "gateway.networking.k8s.io_tlsroutes.yaml"],
 };
 /// What the Prometheus operator is told by.
 pub const POD_MONITORS: Kinds = Kinds {
+    pinned: "kinds",
     module: "github.com/prometheus-operator/prometheus-operator",
     folder: "example/prometheus-operator-crd",
     files: &["monitoring.coreos.com_podmonitors.yaml"],
+};
+
+/// Those of cert-manager, all as everybody installs them.
+pub const CERTIFICATES: Kinds = Kinds {
+    pinned: "cert-manager",
+    module: "github.com/cert-manager/cert-manager",
+    folder: "deploy/crds",
+    files: &[
+        "cert-manager.io_certificates.yaml",
+        "cert-manager.io_certificaterequests.yaml",
+        "cert-manager.io_issuers.yaml",
+        "cert-manager.io_clusterissuers.yaml",
+        "acme.cert-manager.io_orders.yaml",
+        "acme.cert-manager.io_challenges.yaml",
+    ],
 };
 
 /// A small download, once.
@@ -44,19 +63,23 @@ struct Downloaded {
     directory: PathBuf,
 }
 
-/// Installs the CRDs; returns when the API server serves them.
+/// Installs the CRDs; returns when the API server serves them. Those that are there stay.
 ///
 /// # Errors
 /// When the module cannot be had, or the API server refuses.
 pub async fn install(client: &Client, kinds: Kinds) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let folder = download(kinds.module).await?.join(kinds.folder);
+    let folder = download(kinds).await?.join(kinds.folder);
     for file in kinds.files {
         let path = folder.join(file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let definition: CustomResourceDefinition = serde_saphyr::from_str(&text).context("a CRD cannot be read")?;
         let name = definition.name_any();
-        api.create(&PostParams::default(), &definition).await.with_context(|| format!("cannot create {name}"))?;
+        match api.create(&PostParams::default(), &definition).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot create {name}")),
+        }
         wait_until(&format!("{name} to be served"), ESTABLISHED, || async {
             let conditions = api.get(&name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
             let served = conditions.iter().any(|found| found.type_ == "Established" && found.status == "True");
@@ -67,9 +90,12 @@ pub async fn install(client: &Client, kinds: Kinds) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn download(module: &str) -> anyhow::Result<PathBuf> {
+async fn download(Kinds { pinned, module, .. }: Kinds) -> anyhow::Result<PathBuf> {
     let mut command = tokio::process::Command::new("go");
-    command.args(["mod", "download", "-json", module]).current_dir(root().join("e2e/kinds")).env("GOWORK", "off");
+    command
+        .args(["mod", "download", "-json", module])
+        .current_dir(root().join("e2e").join(pinned))
+        .env("GOWORK", "off");
     let output = tokio::time::timeout(DOWNLOAD, command.kill_on_drop(true).output()).await;
     let output = output.with_context(|| format!("{module} is not downloaded in time"))?.context("cannot run go")?;
     ensure!(output.status.success(), "cannot download {module}: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -4,6 +4,7 @@ pub mod acme;
 pub mod aws;
 pub mod bench;
 pub mod cache;
+pub mod cert_manager;
 pub mod control_plane;
 mod follow;
 pub mod helm;

@@ -10,8 +10,11 @@ use crate::cache::{Cache, digest};
 
 mod build;
 mod go;
+mod own;
 
+use build::Source;
 use go::Go;
+pub use own::ensure as ensure_own;
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,10 @@ impl Tool {
             Tool::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Tool::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
         }
+    }
+
+    fn source(self) -> Source {
+        Source { name: self.name(), package: self.package() }
     }
 
     /// Whether setup-envtest and its like ship it, and `KUBEBUILDER_ASSETS` so may stand in for a build.

@@ -37,6 +37,7 @@ fn kind(manifest: &Value) -> anyhow::Result<Kind> {
         "NetworkPolicy" => Kind::NetworkPolicy,
         "TLSRoute" => Kind::TLSRoute,
         "PodMonitor" => Kind::PodMonitor,
+        "Certificate" => Kind::Certificate,
         other => anyhow::bail!("a golden file holds a {other}"),
     })
 }
@@ -95,6 +96,7 @@ async fn the_server_changes_nothing_that_was_asked_for() -> anyhow::Result<()> {
     let outcome = async {
         kinds::install(&control_plane.client(), kinds::GATEWAYS).await?;
         kinds::install(&control_plane.client(), kinds::POD_MONITORS).await?;
+        kinds::install(&control_plane.client(), kinds::CERTIFICATES).await?;
         let mut checked = 0;
         for file in files()? {
             checked += check(&control_plane, &file).await?;

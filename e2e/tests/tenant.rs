@@ -29,6 +29,7 @@ mod tenant {
     pub mod hostile;
     pub mod isolation;
     pub mod keyed;
+    pub mod managed;
     pub mod manifest;
     pub mod needed;
     pub mod placement;
@@ -49,8 +50,8 @@ use serde_json::json;
 use tenant::runner::{Runner, scenario};
 use tenant::{
     accounts, acme, agents, allowed, authorities, budget, clock, covered, crash, domains, drains, drift, editions,
-    edits, effects, exposures, fleet, hostile, isolation, keyed, needed, placement, probes, published, reachable,
-    ready, remedies, removal, runner, rush, scraped, silence, taken,
+    edits, effects, exposures, fleet, hostile, isolation, keyed, managed, needed, placement, probes, published,
+    reachable, ready, remedies, removal, runner, rush, scraped, silence, taken,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,6 +140,7 @@ async fn scenarios(runner: &mut Runner<'_>) {
         .together(vec![
             scenario("what is broken says what mends it", &[], remedies::stand_on_the_object(bed)),
             scenario("fields have their effects", &["fielded"], effects::of_fields(bed)),
+            scenario("cert-manager issues", &[managed::SPACE], managed::by_cert_manager(bed)),
         ])
         .await;
     runner

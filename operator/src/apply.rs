@@ -62,7 +62,7 @@ pub async fn apply(
                 }
                 // While the memory of agents is not written the gate stays closed, and while a certificate is made another one
                 // serves: what users need waits for neither.
-                if !matches!(step, Step::RememberAgents { .. } | Step::Acme(_)) {
+                if !matches!(step, Step::RememberAgents { .. }) && *stage != StageName::Certificates {
                     return Err((*stage, error));
                 }
                 failed = Some((*stage, error));
@@ -116,6 +116,14 @@ async fn perform(tenant: &mut Tenant, hands: &Hands<'_>, step: &Step) -> Result<
             context.memory.forget_secrets(&identity.uid);
             let generation = generation(tenant.status.as_ref());
             secrets::web::issue(client, identity, generation, domain, clock::wall()).await
+        }
+        Step::CopyIssued { domain, secret, issuer } => {
+            context.memory.forget_secrets(&identity.uid);
+            secrets::issued::copy(client, identity, secret, domain, issuer).await
+        }
+        Step::RemoveIssued { secret } => {
+            context.memory.forget_secrets(&identity.uid);
+            secrets::issued::remove(client, identity, secret).await
         }
         Step::Acme(step) => context.acme.perform(step, tenant, identity, context, now).await,
         Step::RememberAgents { memory, seen } => vanished::write(identity, memory, seen.as_deref(), context).await,

@@ -5,7 +5,7 @@
 pub mod monitors;
 mod secrets;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ struct State {
     synced: Vec<Kind>,
     /// Whether the cluster knows PodMonitors.
     monitors: bool,
+    /// Kinds of which an object was asked for.
+    asked: BTreeSet<Kind>,
 }
 
 /// An object that the watch shows.
@@ -58,7 +60,7 @@ struct Listed {
     owner: Option<ObjectRef<Tenant>>,
 }
 
-/// How often to look whether the fleet policy names a Gateway by now.
+/// How often to look whether a kind is wanted by now that not every cluster knows.
 const LOOK: Duration = Duration::from_secs(2);
 
 const WATCHED: [Kind; 7] = [
@@ -90,6 +92,14 @@ pub fn resource(kind: Kind) -> ApiResource {
             let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "TLSRoute");
             ApiResource::from_gvk_with_plural(&kind, "tlsroutes")
         }
+        Kind::Certificate => {
+            let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
+            ApiResource::from_gvk_with_plural(&kind, "certificates")
+        }
+        Kind::CertificateRequest => {
+            let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
+            ApiResource::from_gvk_with_plural(&kind, "certificaterequests")
+        }
     }
 }
 
@@ -112,22 +122,28 @@ impl Children {
         ])
     }
 
-    /// Follows the routes of Gateways, as soon as a Gateway is `wanted`. Nobody waits for them to be listed: where the cluster does not
-    /// know the kind, they never are.
-    pub fn follow_routes(
+    /// Follows the objects of a kind that not every cluster knows, as soon as it is `wanted`. Nobody waits for them to be listed: where
+    /// the cluster does not know the kind, they never are.
+    pub fn follow_optional(
         &self,
         client: &Client,
+        kind: Kind,
         wanted: Box<dyn Fn() -> bool + Send>,
     ) -> impl Stream<Item = ObjectRef<Tenant>> + Send + use<> {
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource(Kind::TLSRoute));
-        let routes = self.follow_kind::<DynamicObject>(api, Kind::TLSRoute);
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource(kind));
+        let objects = self.follow_kind::<DynamicObject>(api, kind);
         let awaited = async move {
             while !wanted() {
                 tokio::time::sleep(LOOK).await;
             }
-            routes
+            objects
         };
         stream::once(awaited).flatten()
+    }
+
+    /// Whether an object of this kind was ever asked for.
+    pub fn asked_for(&self, kind: Kind) -> bool {
+        self.lock().asked.contains(&kind)
     }
 
     fn follow_kind<K>(
@@ -239,7 +255,8 @@ impl Children {
     pub async fn read(&self, client: &Client, namespace: &str, reference: &Ref) -> Result<Option<Arc<Value>>> {
         let key = (namespace.to_owned(), reference.clone());
         {
-            let state = self.lock();
+            let mut state = self.lock();
+            state.asked.insert(reference.kind);
             if let Some(value) = state.secrets.get(&key, Instant::now()) {
                 return Ok(Some(value));
             }
@@ -301,6 +318,19 @@ mod tests {
         woken.sort();
         assert_eq!(woken, ["changed", "gone", "new"]);
         assert!(!children.lock().listed.contains_key(&object("gone", "1").0));
+    }
+
+    #[test]
+    fn what_not_every_cluster_knows_is_not_waited_for() {
+        let children = Children::default();
+        children.replace(Kind::TLSRoute, HashMap::new());
+        for kind in WATCHED {
+            assert!(!children.is_synced(), "{kind:?} is not listed");
+            children.replace(kind, HashMap::new());
+        }
+        assert!(children.is_synced());
+        children.replace(Kind::Certificate, HashMap::new());
+        assert!(children.is_synced());
     }
 
     #[test]

@@ -58,7 +58,11 @@ pub async fn observe(tenant: &Tenant, context: &Context, now: DateTime<Utc>) -> 
     note(context, &identity, (StageName::Agents, Source::Read), memory_failure, now);
     let web_secret = secrets.web.known().and_then(|web| web.as_ref().ok());
     let (acme, acme_failure) = context.acme.read(tenant, &identity, web_secret, context, now).await;
-    note(context, &identity, (StageName::Certificates, Source::Read), acme_failure, now);
+    // What cert-manager has made is read later, and told then.
+    let managed = tenant.status.as_ref().is_some_and(|status| status.cert_manager.is_some());
+    if acme_failure.is_some() || !managed {
+        note(context, &identity, (StageName::Certificates, Source::Read), acme_failure, now);
+    }
     let proxy = objects.known(&Ref::new(Kind::Deployment, identity.proxy_deployment()));
     let metrics_in_use = secrets::metrics_in_use(&secrets, &identity, proxy);
     let stored_authorities = authorities::read(tenant, &identity, &secrets, context, now).await;
@@ -160,8 +164,13 @@ async fn objects(tenant: &Tenant, identity: &Identity, context: &Context, now: D
 /// Reads single objects that a plan asked for. What cannot be read is Unknown, so that the plan can tell of it.
 pub async fn read_needed(observed: &mut Observed, needs: &[Ref], context: &Context) {
     let identity = identity(&observed.tenant);
-    let mut failure = None;
+    let mut failures = BTreeMap::from([(StageName::Proxy, None)]);
     for reference in needs {
+        let stage = match reference.kind {
+            Kind::Certificate | Kind::CertificateRequest => StageName::Certificates,
+            _ => StageName::Proxy,
+        };
+        let failure = failures.entry(stage).or_insert(None);
         let fact = match context.children.read(&context.client, &identity.namespace, reference).await {
             Ok(found) => Fact::answered(found.map(|value| (*value).clone())),
             Err(error) => {
@@ -171,7 +180,9 @@ pub async fn read_needed(observed: &mut Observed, needs: &[Ref], context: &Conte
         };
         observed.objects.live.insert(reference.clone(), fact);
     }
-    note(context, &identity, (StageName::Proxy, Source::Read), failure, observed.now);
+    for (stage, failure) in failures {
+        note(context, &identity, (stage, Source::Read), failure, observed.now);
+    }
     observed.failures = context.memory.failures(&identity.uid);
 }
 

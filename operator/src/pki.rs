@@ -9,6 +9,7 @@ mod read;
 mod ssh;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod web;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +25,7 @@ pub(crate) use identity::LIFETIME as IDENTITY_LIFETIME;
 pub use identity::{Identity, admin_identity};
 pub use metrics::{Span, metrics_keys};
 pub use read::{certificate_id, issued_by, key_matches, last_of_chain, read_certificate};
+pub use verify::verify;
 pub use web::{certificate_key, certificate_request, web_certificate};
 
 /// How far clocks may be apart: what is issued now is valid this long before.
@@ -56,6 +58,14 @@ pub enum PkiError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A client would not take it.
+    #[error("clients do not take the certificate for {name}")]
+    Refused {
+        /// Under which name they ask for it.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Randomness(#[source] rand::rand_core::OsError),
@@ -73,7 +83,9 @@ impl PkiError {
         match self {
             PkiError::Randomness(_) => Class::Transient,
             // What is read came out of a Secret: somebody has to mend that.
-            PkiError::Read { .. } | PkiError::Form { .. } | PkiError::Issuer { .. } => Class::Invalid,
+            PkiError::Read { .. } | PkiError::Form { .. } | PkiError::Issuer { .. } | PkiError::Refused { .. } => {
+                Class::Invalid
+            }
             PkiError::Make { .. } => Class::Bug,
         }
     }

@@ -15,6 +15,11 @@ pub fn explain(reference: &Ref, source: kube::Error) -> Error {
             answer: "the cluster has no kind TLSRoute in version v1 of gateway.networking.k8s.io".to_owned(),
             remedy: "install the CRDs of the Gateway API in a release that has it, or create the Tenant with another exposure",
         },
+        kube::Error::Api(status) if is_unknown_kind(status) && reference.kind == Kind::Certificate => Error::Refused {
+            attempt,
+            answer: "the cluster has no kind Certificate in version v1 of cert-manager.io".to_owned(),
+            remedy: "install cert-manager, or choose another issuer in spec.certificates.web",
+        },
         kube::Error::Api(status) if status.is_invalid() => {
             let answer = status.message.clone();
             Error::Refused { attempt, remedy: remedy(&answer), answer }
@@ -71,5 +76,7 @@ mod tests {
         // An API server that does not know the kind answers in plain text.
         let (class, text) = of(Kind::TLSRoute, "404 page not found", "Failed to parse error data", 404);
         assert!(class == Class::Refused && text.contains("install the CRDs of the Gateway API"), "{text}");
+        let (class, text) = of(Kind::Certificate, "404 page not found", "Failed to parse error data", 404);
+        assert!(class == Class::Refused && text.contains("install cert-manager"), "{text}");
     }
 }

@@ -15,6 +15,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Config};
 use plan::fleet::Installation;
 use plan::names::MANAGER;
+use plan::object::Kind;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -183,12 +184,18 @@ async fn work(
     let trigger_child = trigger.clone();
     caches.spawn(follow(context.children.follow(&watching), move |tenant| drop(trigger_child.send(guarded(tenant)))));
     let trigger_route = trigger.clone();
-    let routes = context.children.follow_routes(&watching, {
+    let routes = context.children.follow_optional(&watching, Kind::TLSRoute, {
         let policy = context.policy.clone();
         let named = |policy: &Installation| policy.port_pools.iter().any(|pool| pool.gateway_ref.is_some());
         Box::new(move || policy.current().is_ok_and(|policy| named(&policy)))
     });
     caches.spawn(follow(routes, move |tenant| drop(trigger_route.send(guarded(tenant)))));
+    let trigger_certificate = trigger.clone();
+    let certificates = context.children.follow_optional(&watching, Kind::Certificate, {
+        let children = context.children.clone();
+        Box::new(move || children.asked_for(Kind::Certificate))
+    });
+    caches.spawn(follow(certificates, move |tenant| drop(trigger_certificate.send(guarded(tenant)))));
     caches.spawn(follow_claims(Arc::clone(&context), trigger.clone()));
     caches.spawn(follow_pools(Arc::clone(&context), trigger.clone()));
     caches.spawn(read_inventories(Arc::clone(&context), requests, trigger.clone()));

@@ -1,6 +1,7 @@
 //! The Secrets of a tenant: reading and checking them, and making those that need randomness. The authorities are
 //! created and never applied: whatever is there first wins.
 
+pub mod issued;
 pub mod web;
 
 use std::collections::BTreeMap;
@@ -35,11 +36,13 @@ const LICENSE_KEY: &str = "license.pem";
 pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (Secrets, Option<Error>) {
     let generation = tenant.metadata.generation;
     let read_at = Instant::now();
-    if let Some(known) = context.memory.secrets(&identity.uid, generation, read_at) {
+    // What cert-manager writes is looked at each time: when its Certificate tells of it, it is another one.
+    let kept = issued_secret(tenant).is_none();
+    if let Some(known) = context.memory.secrets(&identity.uid, generation, read_at).filter(|_| kept) {
         return (known, None);
     }
     let (secrets, failure) = read_now(&context.client, tenant, identity).await;
-    if is_whole(&secrets, tenant) {
+    if kept && is_whole(&secrets, tenant) {
         context.memory.keep_secrets(&identity.uid, generation, secrets.clone(), read_at);
     } else {
         context.memory.forget_secrets(&identity.uid);
@@ -49,10 +52,15 @@ pub async fn read(tenant: &Tenant, identity: &Identity, context: &Context) -> (S
 
 /// Whether nothing in it waits for somebody else. What only the operator makes is absent until it does, and then it is read anew.
 fn is_whole(secrets: &Secrets, tenant: &Tenant) -> bool {
-    let Secrets { authorities, web, license } = secrets;
+    let Secrets { authorities, web, issued: _, license } = secrets;
     let ours = !matches!(authorities, Fact::Unknown | Fact::Known(Err(_)))
         && !matches!(web, Fact::Unknown | Fact::Known(Err(_)));
     ours && (tenant.spec.license_secret_ref.is_none() || matches!(license, Fact::Known(Ok(_))))
+}
+
+/// The Secret that cert-manager writes, of a tenant that has one.
+fn issued_secret(tenant: &Tenant) -> Option<String> {
+    tenant.status.as_ref()?.cert_manager.as_ref().map(|objects| objects.secret_name.clone())
 }
 
 async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {
@@ -62,9 +70,15 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
         async move { api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source)) }
     };
     let license = tenant.spec.license_secret_ref.as_ref().map(|reference| reference.name.clone());
-    let (authorities, web, license) = futures::join!(
+    let (authorities, web, issued, license) = futures::join!(
         get(identity.authorities(generation(tenant.status.as_ref()))),
         get(identity.web_certificate()),
+        async {
+            match issued_secret(tenant) {
+                Some(name) => Some(get(name).await),
+                None => None,
+            }
+        },
         async {
             match license {
                 Some(name) => get(name).await,
@@ -80,6 +94,10 @@ async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Sec
     };
     let secrets = Secrets {
         web: fact(web, &mut failure, |secret| web::read(secret, identity, issuer.as_ref())),
+        issued: match issued {
+            Some(found) => fact(found, &mut failure, |secret| issued::read(secret, identity, &tenant.spec.domain)),
+            None => Fact::Unknown,
+        },
         license: fact(license, &mut failure, read_license),
         authorities,
     };
@@ -183,8 +201,10 @@ pub async fn keep_authorities(
             let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
             let found = api.get_opt(&identity.web_certificate()).await;
             let found = found.map_err(|source| Error::kube("read the web certificate", source))?;
-            let own =
-                |secret: &Secret| owned(secret, identity).is_ok() && !secret.annotations().contains_key(web::DIRECTORY);
+            let others = |secret: &Secret| {
+                [web::DIRECTORY, web::CERT_MANAGER].iter().any(|key| secret.annotations().contains_key(*key))
+            };
+            let own = |secret: &Secret| owned(secret, identity).is_ok() && !others(secret);
             let former = found.filter(own);
             let trusted = former.and_then(|secret| entry(&secret, "ca.crt").ok()).unwrap_or_default();
             WebIssuer { trusted, ..pki::authorities(domain, now)?.web }

@@ -17,24 +17,45 @@ const DEADLINE: Duration = Duration::from_secs(45 * 60);
 /// How often a long build says that it is alive.
 const PULSE: Duration = Duration::from_secs(15);
 
-/// Builds these programs into `bin`. The caller holds the lock of `directory`.
+/// A program in a Go module.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    /// What the executable is called.
+    pub(super) name: &'static str,
+    /// Its package.
+    pub(super) package: &'static str,
+}
+
+/// Builds these programs of the control plane into `bin`. The caller holds the lock of `directory`.
 pub(super) async fn build(tools: &[Tool], module: &Path, directory: &Path, bin: &Path) -> anyhow::Result<()> {
     if tools.is_empty() {
         return Ok(());
     }
+    let requirements = fs::read(module.join("go.mod")).context("cannot read go.mod")?;
+    let flags = linker_flags(&kubernetes_version(&requirements)?);
+    let sources: Vec<Source> = tools.iter().map(|tool| tool.source()).collect();
+    all(&sources, module, &flags, directory, bin).await.context("cannot build the control plane")
+}
+
+/// Builds programs of one module into `bin`. The caller holds the lock of `directory`.
+pub(super) async fn all(
+    sources: &[Source],
+    module: &Path,
+    flags: &str,
+    directory: &Path,
+    bin: &Path,
+) -> anyhow::Result<()> {
     fs::create_dir_all(bin).with_context(|| format!("cannot create {}", bin.display()))?;
     let scratch = scratch(directory)?;
     let scratch = scratch.path();
-    let requirements = fs::read(module.join("go.mod")).context("cannot read go.mod")?;
-    let flags = linker_flags(&kubernetes_version(&requirements)?);
     let started = Instant::now();
-    eprintln!("tools: building {} programs of the control plane, once; this takes several minutes", tools.len());
-    for (index, tool) in tools.iter().enumerate() {
-        let step = format!("{} ({} of {})", tool.name(), index + 1, tools.len());
-        let output = scratch.join(tool.name());
-        let program = compiler(*tool, module, scratch, &output, &flags);
-        with_progress(&step, started, run(program, DEADLINE)).await.context("cannot build the control plane")?;
-        fs::rename(&output, bin.join(tool.name())).with_context(|| format!("cannot install {}", tool.name()))?;
+    eprintln!("tools: building {} programs in Go, once; this takes several minutes", sources.len());
+    for (index, Source { name, package }) in sources.iter().enumerate() {
+        let step = format!("{name} ({} of {})", index + 1, sources.len());
+        let output = scratch.join(name);
+        let program = compiler(name, package, module, scratch, &output, flags);
+        with_progress(&step, started, run(program, DEADLINE)).await?;
+        fs::rename(&output, bin.join(name)).with_context(|| format!("cannot install {name}"))?;
     }
     eprintln!("tools: done in {} s", started.elapsed().as_secs());
     Ok(())
@@ -50,9 +71,9 @@ fn scratch(directory: &Path) -> anyhow::Result<TempDir> {
     tempfile::tempdir_in(&parent).with_context(|| format!("cannot create a directory in {}", parent.display()))
 }
 
-fn compiler(tool: Tool, module: &Path, scratch: &Path, output: &Path, flags: &str) -> Program {
+fn compiler(name: &str, package: &str, module: &Path, scratch: &Path, output: &Path, flags: &str) -> Program {
     Program {
-        name: format!("go build {}", tool.name()),
+        name: format!("go build {name}"),
         path: PathBuf::from("go"),
         args: vec![
             "build".into(),
@@ -62,7 +83,7 @@ fn compiler(tool: Tool, module: &Path, scratch: &Path, output: &Path, flags: &st
             flags.into(),
             "-o".into(),
             output.into(),
-            tool.package().into(),
+            package.into(),
         ],
         env: vec![
             ("CGO_ENABLED".into(), "0".into()),
@@ -71,7 +92,7 @@ fn compiler(tool: Tool, module: &Path, scratch: &Path, output: &Path, flags: &st
             ("GOTMPDIR".into(), scratch.into()),
         ],
         directory: module.to_owned(),
-        log: scratch.join(format!("{}.log", tool.name())),
+        log: scratch.join(format!("{name}.log")),
         // On an interrupt go starts no further compiler and removes its scratch files; killed, it would leave both.
         orphaned: Signal::SIGINT,
     }

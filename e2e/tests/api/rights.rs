@@ -28,13 +28,15 @@ const VERBS: [&str; 11] = [
     "escalate",
 ];
 /// Not in any discovery: names that RBAC alone knows.
-const UNLISTED: [(&str, &str); 7] = [
+const UNLISTED: [(&str, &str); 9] = [
     ("", "users"),
     ("", "groups"),
     ("", "serviceaccounts/token"),
     ("tenancy.dev", "tenants/finalizers"),
-    // Whether the Gateway API is installed or not.
+    // Whether the Gateway API and cert-manager are installed or not.
     ("gateway.networking.k8s.io", "tlsroutes"),
+    ("cert-manager.io", "certificates"),
+    ("cert-manager.io", "certificaterequests"),
     ("*", "*"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
 ];

@@ -2,6 +2,7 @@
 //! with the name of the field, or the tenant is healthy and every document says what was meant.
 
 mod documents;
+mod issuers;
 pub mod object;
 mod operator;
 mod values;

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod bootstrap;
 pub mod budget;
+pub mod certificate;
 pub mod config;
 pub mod gateway;
 pub mod kept;

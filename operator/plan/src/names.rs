@@ -128,6 +128,11 @@ impl Identity {
         format!("{}-scraper", self.slug)
     }
 
+    /// Name of the Secret into which cert-manager writes a web certificate.
+    pub fn issued_web_certificate(&self) -> String {
+        format!("{}-web-issued", self.slug)
+    }
+
     /// Name of the ConfigMap in which vanished agents are remembered.
     pub fn agents(&self) -> String {
         format!("{}-agents", self.slug)
@@ -242,6 +247,7 @@ mod tests {
             identity.next_web_key(),
             identity.metrics("x"),
             identity.scraper(),
+            identity.issued_web_certificate(),
         ] {
             assert!(name.len() <= 63, "{name}");
         }

@@ -33,6 +33,10 @@ pub enum Kind {
     TLSRoute,
     /// monitoring.coreos.com/v1 PodMonitor, which is there only where the Prometheus operator is.
     PodMonitor,
+    /// cert-manager.io/v1 Certificate, which is there only where cert-manager is installed.
+    Certificate,
+    /// cert-manager.io/v1 CertificateRequest, which cert-manager makes for a Certificate; it is read only.
+    CertificateRequest,
 }
 
 /// A tenant's object by kind and name; the namespace is the tenant's.

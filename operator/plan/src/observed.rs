@@ -165,6 +165,8 @@ pub struct Secrets {
     pub authorities: Fact<Contents<AuthoritySecret>>,
     /// The web certificate.
     pub web: Fact<Contents<WebSecret>>,
+    /// What cert-manager wrote; Unknown for tenants that have nothing of it.
+    pub issued: Fact<Contents<IssuedSecret>>,
     /// The licence, if the named Secret has the key.
     pub license: Fact<Contents<LicenseSecret>>,
 }
@@ -193,6 +195,8 @@ pub struct WebSecret {
     pub issued_by: IssuedBy,
     /// How the ACME server knows it (RFC 9773, section 4.1).
     pub certificate_id: Option<String>,
+    /// Of the chain and the authorities beside it, to tell whether it is the one that cert-manager wrote.
+    pub digest: String,
     /// The authorities by which it is verified, PEM.
     pub trust: String,
 }
@@ -207,8 +211,24 @@ pub enum IssuedBy {
         /// URL of its directory.
         directory: String,
     },
+    /// An issuer of cert-manager, as the operator wrote beside it.
+    CertManager {
+        /// Kind, group and name.
+        issuer: String,
+    },
     /// Somebody else.
     Unknown,
+}
+
+/// A certificate as cert-manager wrote it: its key is the one beside it, and whoever trusts the authorities beside it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedSecret {
+    /// What it says.
+    pub certificate: CertificateFacts,
+    /// The issuer, as cert-manager wrote beside it: kind, group and name.
+    pub issuer: String,
+    /// As of the web certificate.
+    pub digest: String,
 }
 
 /// What the processes say.

@@ -43,6 +43,8 @@ patterns! {
     LABEL_VALUE = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
     /// Name of a Kubernetes object.
     OBJECT_NAME = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+    /// Kind of a Kubernetes object.
+    KIND = "^[A-Z][A-Za-z0-9]{0,62}$";
     /// A domain under which others lie.
     DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
     /// Name of a namespace.
@@ -95,6 +97,7 @@ mod tests {
             (LABEL_KEY, "example.com/team"),
             (LABEL_VALUE, "payments"),
             (OBJECT_NAME, "high.priority"),
+            (KIND, "ClusterIssuer"),
             (DOMAIN, "corp.example.com"),
             (DNS, "cluster.local"),
             (HTTPS, "https://acme-v02.api.letsencrypt.org/directory"),

@@ -9,6 +9,7 @@ use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
 use crate::acme::{AcmeStep, mark};
+use crate::cert_manager::leave::{self, Left};
 use crate::claims::{Claim, Subject};
 use crate::fact::Fact;
 use crate::keys::generation;
@@ -69,6 +70,17 @@ pub fn plan(observed: &Observed, tenant: &Identity) -> Plan {
             }
             Fact::Known(_) | Fact::Absent => status.issuance = None,
             Fact::Unknown => waiting.push("the records of the web certificate's proof to be read".into()),
+        }
+    }
+    if let Some(objects) = &status.cert_manager {
+        match leave::next(observed, tenant, objects) {
+            Left::Nothing => status.cert_manager = None,
+            Left::Step(step) => {
+                waiting.push("what cert-manager made to go".into());
+                steps.push(*step);
+            }
+            Left::Unread(reference) => needs.push(reference),
+            Left::Waits(what) => waiting.push(what),
         }
     }
     if waiting.is_empty() && needs.is_empty() {

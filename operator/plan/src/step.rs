@@ -97,6 +97,20 @@ pub enum Step {
     },
     /// An effect on the way to a web certificate from an ACME server.
     Acme(AcmeStep),
+    /// Put the certificate that cert-manager wrote into the Secret of the web certificate.
+    CopyIssued {
+        /// Cluster name.
+        domain: String,
+        /// The Secret that cert-manager wrote.
+        secret: String,
+        /// By which issuer it must be: kind, group and name.
+        issuer: String,
+    },
+    /// Remove the Secret that cert-manager wrote, if it is the tenant's.
+    RemoveIssued {
+        /// The Secret.
+        secret: String,
+    },
     /// Write down which agents may have vanished, if the ConfigMap is still the one that was seen.
     RememberAgents {
         /// What is to be remembered.
@@ -131,6 +145,8 @@ impl Step {
             Step::UnguardAuthorities => "UnguardAuthorities",
             Step::IssueWebCertificate { .. } => "IssueWebCertificate",
             Step::Acme(step) => step.label(),
+            Step::CopyIssued { .. } => "CopyCertificate",
+            Step::RemoveIssued { .. } => "RemoveIssuedCertificate",
             Step::RememberAgents { .. } => "RememberAgents",
             Step::Publish(step) => step.label(),
             Step::Apply(_) => "Apply",
@@ -154,6 +170,8 @@ impl fmt::Display for Step {
             Step::KeepAuthorities { domain, generation, .. } => write!(formatter, "{label} {domain} {generation}"),
             Step::UnguardAuthorities => write!(formatter, "{label}"),
             Step::Acme(step) => step.fmt(formatter),
+            Step::CopyIssued { secret, .. } => write!(formatter, "{label} of Secret {secret}"),
+            Step::RemoveIssued { secret } => write!(formatter, "{label} in Secret {secret}"),
             Step::RememberAgents { memory, .. } => write!(formatter, "{label} {} of them", memory.entries.len()),
             Step::Publish(step) => step.fmt(formatter),
             Step::Apply(object) => write!(formatter, "{label} {}", object.reference),

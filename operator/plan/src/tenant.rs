@@ -7,7 +7,6 @@ use crds::published::Published;
 use crds::{ConditionType, Reason};
 use kube::ResourceExt;
 
-use crate::acme::course as issuing;
 use crate::cloud::CloudNames;
 use crate::course::{self, Versions};
 use crate::manifest::kept::Kept;
@@ -20,7 +19,7 @@ use crate::stage::{
 use crate::step::{Plan, Step};
 use crate::version::Version;
 use crate::wanted::Wanted;
-use crate::{account, consent, remark, removal, report, retention};
+use crate::{account, consent, issuer, remark, removal, report, retention};
 
 /// How often a paused tenant is looked at, at most, when nothing tells of a change.
 const PAUSED: TimeDelta = TimeDelta::minutes(1);
@@ -99,7 +98,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let identity = identity::plan(scope);
     let cloud::Outcome { stage: cloud, open: cloud_open } = cloud::plan(scope);
     let web = scope.observed.secrets.web.known().and_then(|web| web.as_ref().ok());
-    let issuing = issuing::plan(scope, web, identity.stage.is_settled());
+    let issuing = issuer::plan(scope, web, identity.stage.is_settled());
     let keys = keys::plan(scope, issuing.progress.as_ref());
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
     let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
@@ -152,6 +151,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     status.tenant_id = Some(scope.tenant.id.clone());
     status.storage.get_or_insert_with(|| scope.cloud.recorded());
     status.issuance = issuing.issuance;
+    status.cert_manager = issuing.cert_manager;
     status.window = scope.observed.updates.window.named().map(str::to_owned);
     if identity.ports.is_some() {
         status.ports = identity.ports;
@@ -224,10 +224,11 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     }
     // What is made beside the stages goes on when one of them fails; in vain it is not tried at full speed.
     let failed = scope.observed.failures.contains_key(&(StageName::Certificates, Source::Step));
-    let next = issuing.step.as_ref().map(|_| if failed { RETRY } else { POLL });
-    plan.beside = issuing.wake.or(next).filter(|_| plan.status.issuance.is_some());
-    let issues = issuing.step.map(|step| (StageName::Certificates, Step::Acme(step)));
-    plan.steps.splice(0..0, issues);
+    let next = issuing.steps.first().map(|_| if failed { RETRY } else { POLL });
+    let made = plan.status.issuance.is_some() || plan.status.cert_manager.is_some();
+    plan.beside = issuing.wake.or(next).filter(|_| made);
+    plan.needs.extend(issuing.needs);
+    plan.steps.splice(0..0, issuing.steps.into_iter().map(|step| (StageName::Certificates, step)));
     if paused {
         plan.withheld = std::mem::take(&mut plan.steps);
         plan.withheld.extend(agents.remember.map(|step| (StageName::Agents, step)));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
-use crds::certificates::Issuer;
+use crds::certificates::{Issuer, IssuerRef};
 use crds::maintenance::Maintenance;
 use crds::network::{Exposure, IpFamilyPolicy, Network, ProxyProtocol};
 use crds::pod::{Pod, Resources};
@@ -45,6 +45,8 @@ pub struct Wanted {
     pub wave: u8,
     /// Who issues the web certificate.
     pub issuer: Issuer,
+    /// The issuer of cert-manager; there exactly with [`Issuer::CertManager`].
+    pub issuer_ref: Option<IssuerRef>,
     /// AWS region.
     pub region: String,
     /// How old the last reading of the inventory may be.
@@ -213,6 +215,12 @@ impl Wanted {
                 remedy: "edition Enterprise needs it, edition Community must not have it".into(),
             });
         }
+        if (spec.certificates.web.issuer == Issuer::CertManager) != spec.certificates.web.issuer_ref.is_some() {
+            refusals.push(Refusal {
+                field: "spec.certificates.web.issuerRef",
+                remedy: "issuer CertManager needs it, the other issuers must not have it".into(),
+            });
+        }
         let mut amounts = |component, field, resources| {
             resources::amounts(spec.size, component, resources)
                 .map_err(|remedy| refusals.push(Refusal { field, remedy }))
@@ -238,6 +246,7 @@ impl Wanted {
                     maintenance: spec.maintenance.clone(),
                     wave: wave(tenant),
                     issuer: spec.certificates.web.issuer,
+                    issuer_ref: spec.certificates.web.issuer_ref.clone(),
                     region: spec.region.clone(),
                     report_ttl,
                     remember_for,
@@ -285,11 +294,30 @@ fn texts(tenant: &Tenant) -> Vec<Refusal> {
     let (spec, name) = (&tenant.spec, tenant.name_any());
     let arn =
         "the ARN of a KMS key, such as arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let issuer = spec.certificates.web.issuer_ref.as_ref();
     let texts = [
         ("metadata.name", Some(&name), pattern::NAME, "a letter, then at most 39 letters, digits and '-'"),
         ("spec.domain", Some(&spec.domain), pattern::DOMAIN, "a lower-case domain name such as acme.example.com"),
         ("spec.region", Some(&spec.region), pattern::REGION, "an AWS region such as us-west-2"),
         ("spec.storage.kmsKeyArn", spec.storage.kms_key_arn.as_ref(), pattern::KMS_KEY, arn),
+        (
+            "spec.certificates.web.issuerRef.name",
+            issuer.map(|issuer| &issuer.name),
+            pattern::OBJECT_NAME,
+            "the name of an issuer such as letsencrypt",
+        ),
+        (
+            "spec.certificates.web.issuerRef.kind",
+            issuer.map(|issuer| &issuer.kind),
+            pattern::KIND,
+            "the kind of an issuer such as ClusterIssuer",
+        ),
+        (
+            "spec.certificates.web.issuerRef.group",
+            issuer.map(|issuer| &issuer.group),
+            pattern::DOMAIN,
+            "the API group of an issuer such as cert-manager.io",
+        ),
     ];
     let wrong = texts.into_iter().filter_map(|(field, text, pattern, remedy)| {
         let text = text.filter(|text| !pattern::matches(pattern, text))?;

@@ -9,6 +9,8 @@ mod authorities;
 mod hops;
 #[path = "convergence/issuance.rs"]
 mod issuance;
+#[path = "convergence/managed.rs"]
+mod managed;
 #[path = "convergence/publish.rs"]
 mod publish;
 #[path = "convergence/setbacks.rs"]

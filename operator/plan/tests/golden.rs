@@ -11,11 +11,12 @@ use authorities::{authorities, metrics};
 use crds::Tenant;
 use expect_test::expect_file;
 use kube::ResourceExt;
+use plan::cert_manager;
 use plan::claims;
 use plan::cloud::CloudNames;
 use plan::feed::target::Goal;
 use plan::fleet::Installation;
-use plan::manifest::{AuthObjects, Inputs, MetricsObjects, ProxyObjects, Rendered, preflight};
+use plan::manifest::{AuthObjects, Inputs, MetricsObjects, ProxyObjects, Rendered, certificate, preflight};
 use plan::names::{Component, Identity, tenant_id};
 use plan::object::{Object, sorted};
 use plan::version::Version;
@@ -95,11 +96,21 @@ fn manifests(tenant: &Tenant) -> String {
     objects.extend(gateway);
     let MetricsObjects { served, scraper, monitor, until: _ } = metrics;
     objects.extend([served, scraper, monitor]);
+    objects.extend(certificate_of(tenant));
     objects
         .into_iter()
         .map(|object| serde_saphyr::to_string(&readable(object.manifest)).expect("YAML"))
         .collect::<Vec<_>>()
         .join("---\n")
+}
+
+/// What cert-manager is asked for, for tenants that are.
+fn certificate_of(tenant: &Tenant) -> Option<Object> {
+    with_inputs(tenant, |inputs| {
+        let issuer = inputs.wanted.issuer_ref.as_ref()?;
+        let objects = cert_manager::objects(inputs.tenant);
+        Some(certificate::object(inputs.tenant, &inputs.wanted.domain, issuer, &objects))
+    })
 }
 
 /// Secrets in plain text, so that a person can read the difference.

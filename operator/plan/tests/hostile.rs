@@ -10,10 +10,11 @@ use authorities::{authorities, metrics};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crds::Tenant;
+use plan::cert_manager;
 use plan::claims;
 use plan::cloud::{CloudNames, rights, wanted};
 use plan::fleet::Installation;
-use plan::manifest::{Inputs, Rendered};
+use plan::manifest::{Inputs, Rendered, certificate};
 use plan::names::{Component, Identity, tenant_id};
 use plan::object::Object;
 use plan::version::Version;
@@ -91,10 +92,12 @@ struct Texts {
     label: (String, String),
     annotation: String,
     class: String,
+    issuer: (String, String, String),
 }
 
 fn texts() -> impl Strategy<Value = Texts> {
     const NAME: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
+    let issuer = (text(NAME), text("[A-Z][A-Za-z]{0,8}"), text("([a-z]{1,5}[.]){1,2}[a-z]{1,3}"));
     let label = (text("([a-z]{1,4}[.][a-z]{1,3}/)?[A-Za-z0-9]{1,5}"), text("[A-Za-z0-9]{1,5}"));
     (
         text(NAME),
@@ -106,8 +109,9 @@ fn texts() -> impl Strategy<Value = Texts> {
         label,
         text("[a-z]{0,8}"),
         text("[a-z]{1,5}[.][a-z]{1,3}/[a-z]{1,5}"),
+        issuer,
     )
-        .prop_map(|(name, namespace, domain, region, key, license, label, annotation, class)| Texts {
+        .prop_map(|(name, namespace, domain, region, key, license, label, annotation, class, issuer)| Texts {
             name,
             namespace,
             domain,
@@ -117,16 +121,20 @@ fn texts() -> impl Strategy<Value = Texts> {
             label,
             annotation,
             class,
+            issuer,
         })
 }
 
 fn tenant(texts: &Texts) -> Tenant {
+    let (name, kind, group) = &texts.issuer;
+    let issuer = json!({"name": name, "kind": kind, "group": group});
     let mut tenant = json!({
         "apiVersion": "tenancy.dev/v1alpha1", "kind": "Tenant",
         "metadata": {"name": texts.name, "namespace": texts.namespace, "uid": "5f0b8a4e-7f6c-4a55-9f6f-000000000001"},
         "spec": {
             "domain": texts.domain, "version": "18.1.0", "region": texts.region,
             "edition": if texts.license.is_some() { "Enterprise" } else { "Community" },
+            "certificates": {"web": {"issuer": "CertManager", "issuerRef": issuer}},
             "network": {"portPool": "default", "annotations": {"example.com/zone": texts.annotation},
                 "loadBalancerClass": texts.class},
             "auth": {"pod": {"labels": {&texts.label.0: texts.label.1}, "annotations": {"example.com/a": texts.annotation}}},
@@ -180,7 +188,9 @@ fn names_the_fields(texts: &Texts, refusals: &[Refusal]) -> Result<(), TestCaseE
     prop_assert!(!refusals.is_empty());
     for Refusal { field, remedy } in refusals {
         let fields = ["metadata.name", "spec.domain", "spec.region", "spec.storage.kmsKeyArn", "spec.auth.pod"];
-        prop_assert!(fields.contains(field), "{field} of {texts:?}");
+        let of_issuer = ["name", "kind", "group"].map(|part| format!("spec.certificates.web.issuerRef.{part}"));
+        let known = fields.contains(field) || of_issuer.iter().any(|known| known == field);
+        prop_assert!(known, "{field} of {texts:?}");
         prop_assert!(["must be", "write it as", "use a domain"].iter().any(|word| remedy.contains(word)), "{remedy}");
     }
     Ok(())
@@ -227,6 +237,7 @@ fn is_meant(texts: &Texts, wanted: &Wanted, installation: &Installation) -> Resu
         prop_assert_eq!(&document["spec"]["cluster_name"], &json!(domain));
     }
     in_the_cluster(texts, wanted, &identity, &rendered)?;
+    of_cert_manager(texts, wanted, &identity)?;
     in_the_account(texts, &identity, &cloud, &wanted::role(installation, account, &identity, &cloud).trust)
 }
 
@@ -255,6 +266,19 @@ fn in_the_cluster(
             prop_assert!(secrets.contains(&&json!(license)), "the volumes are {:?}", secrets);
         }
     }
+    Ok(())
+}
+
+/// The issuer is the one that was named, and its word can be read in one way.
+fn of_cert_manager(texts: &Texts, wanted: &Wanted, identity: &Identity) -> Result<(), TestCaseError> {
+    let issuer = wanted.issuer_ref.as_ref().expect("an issuer");
+    let made = certificate::object(identity, &wanted.domain, issuer, &cert_manager::objects(identity));
+    let (name, kind, group) = &texts.issuer;
+    prop_assert_eq!(&made.manifest["spec"]["issuerRef"], &json!({"name": name, "kind": kind, "group": group}));
+    prop_assert_eq!(&made.manifest["spec"]["dnsNames"], &json!([texts.domain, format!("*.{}", texts.domain)]));
+    let word = cert_manager::word(issuer);
+    let (left, found) = word.split_once('/').expect("a name");
+    prop_assert_eq!((left.split_once('.'), found), (Some((kind.as_str(), group.as_str())), name.as_str()));
     Ok(())
 }
 

@@ -53,7 +53,8 @@ mod tests {
     fn secrets_are_good_for_a_moment_and_for_one_generation() {
         let memory = Memory::default();
         let read_at = Instant::now();
-        let secrets = || Secrets { authorities: Fact::Absent, web: Fact::Absent, license: Fact::Absent };
+        let secrets =
+            || Secrets { authorities: Fact::Absent, web: Fact::Absent, issued: Fact::Unknown, license: Fact::Absent };
         let known = |uid: &str, generation, seconds| {
             memory.secrets(uid, Some(generation), read_at + Duration::from_secs(seconds)).is_some()
         };

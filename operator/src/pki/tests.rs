@@ -175,6 +175,27 @@ fn the_web_certificate_serves_the_domain_and_what_is_below_it() {
 }
 
 #[test]
+fn what_clients_would_take_is_verified_as_they_do() {
+    for domain in [DOMAIN, LONG_DOMAIN] {
+        let [ours, theirs] = [0, 1].map(|_| authorities(domain, now()).expect("authorities").web);
+        let leaf = web_certificate(&ours, domain, now()).expect("certificate").certificate;
+        let bundle = format!("{}{}", theirs.certificate, ours.certificate);
+        assert!(verify(&leaf, &ours.certificate, domain, now()).is_ok());
+        assert!(verify(&leaf, &bundle, domain, now()).is_ok(), "a bundle may hold others");
+        for (what, refused) in [
+            ("another authority", verify(&leaf, &theirs.certificate, domain, now())),
+            ("no authority", verify(&leaf, "", domain, now())),
+            ("another domain", verify(&leaf, &ours.certificate, "other.example.com", now())),
+            ("too late", verify(&leaf, &ours.certificate, domain, now() + TimeDelta::days(91))),
+            ("too early", verify(&leaf, &ours.certificate, domain, now() - TimeDelta::days(1))),
+            ("an authority as the leaf", verify(&ours.certificate, &ours.certificate, domain, now())),
+        ] {
+            assert_eq!(refused.expect_err(what).class(), Class::Invalid, "{what}");
+        }
+    }
+}
+
+#[test]
 fn what_belongs_to_another_authority_is_told_apart() {
     let [ours, theirs] = [0, 1].map(|_| authorities(DOMAIN, now()).expect("authorities"));
     let leaf = web_certificate(&ours.web, DOMAIN, now()).expect("certificate");

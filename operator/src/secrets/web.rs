@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use plan::keys::{Sensitive, WebIssuer};
-use plan::names::{Identity, MANAGER};
+use plan::names::{self, Identity, MANAGER};
 use plan::observed::{Contents, IssuedBy, WebSecret};
 
 use super::{create, entry, owned, secret, stored_authorities};
@@ -17,6 +17,8 @@ use crate::pki;
 
 /// Annotation on a web certificate: the directory of the ACME server that issued it.
 pub(super) const DIRECTORY: &str = "tenancy.dev/acme-directory";
+/// The same: the issuer of cert-manager, as `plan::cert_manager::word` has it.
+pub(super) const CERT_MANAGER: &str = "tenancy.dev/cert-manager-issuer";
 /// The authorities of the certificate that was replaced last.
 const FORMER: &str = "former-ca.crt";
 const NEXT_KEY: &str = "tls.key";
@@ -33,18 +35,26 @@ pub(super) fn read(secret: &Secret, identity: &Identity, issuer: Option<&WebIssu
         }
         None => false,
     };
-    let issued_by = match secret.annotations().get(DIRECTORY) {
+    let noted = |key: &str| secret.annotations().get(key).cloned();
+    let issued_by = match (noted(DIRECTORY), noted(CERT_MANAGER)) {
         _ if issued => IssuedBy::Tenant,
-        Some(directory) => IssuedBy::Acme { directory: directory.clone() },
-        None => IssuedBy::Unknown,
+        (Some(directory), _) => IssuedBy::Acme { directory },
+        (None, Some(issuer)) => IssuedBy::CertManager { issuer },
+        (None, None) => IssuedBy::Unknown,
     };
     Ok(WebSecret {
         certificate: pki::read_certificate(&chain).map_err(failed)?,
         key_matches: pki::key_matches(&chain, &key).map_err(failed)?,
         certificate_id: pki::certificate_id(&chain).map_err(failed)?,
+        digest: digest(&chain, &entry(secret, "ca.crt").unwrap_or_default()),
         trust: [entry(secret, "ca.crt"), entry(secret, FORMER)].into_iter().flatten().collect(),
         issued_by,
     })
+}
+
+/// What tells one certificate with its authorities from another.
+pub(super) fn digest(chain: &str, trust: &str) -> String {
+    names::digest(format!("{chain}\n{trust}").as_bytes())
 }
 
 /// Issues a web certificate into its Secret, which pods read again without a restart.
@@ -73,20 +83,20 @@ pub async fn store(client: &Client, identity: &Identity, chain: &str, domain: &s
     }
     // Proxies verify what they serve, and look for its authority here too.
     let entries = [("tls.crt", chain.to_owned()), ("tls.key", key.0), ("ca.crt", pki::last_of_chain(chain)?)];
-    put(client, identity, entries, Some(directory)).await
+    put(client, identity, entries, Some((DIRECTORY, directory))).await
 }
 
-/// What pods read again without a restart.
-async fn put(
+/// What pods read again without a restart. `issuer`: the annotation that tells of another issuer than the tenant.
+pub(super) async fn put(
     client: &Client,
     identity: &Identity,
     entries: [(&str, String); 3],
-    directory: Option<&str>,
+    issuer: Option<(&str, &str)>,
 ) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let attempt = "store the web certificate";
     let mut metadata = identity.metadata(identity.web_certificate(), identity.labels());
-    metadata.annotations = directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())]));
+    metadata.annotations = issuer.map(|(key, value)| BTreeMap::from([(key.to_owned(), value.to_owned())]));
     let trust = entries[2].1.clone();
     let mut secret = secret(metadata, entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect());
     secret.immutable = None;

@@ -28,7 +28,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Build and install everything that a control plane needs.
-    Build,
+    Build(build::Arguments),
     /// Set the clock by which the operator of a running demo decides.
     Clock(remote::ClockArguments),
     /// Show the whole product: control plane, operator, the examples, until Ctrl-C.
@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Agents(arguments) => remote::agents(arguments).await,
         Command::Bench(what) => bench::run(what).await,
-        Command::Build => build::run().await,
+        Command::Build(arguments) => build::run(arguments).await,
         Command::Clock(arguments) => remote::clock(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Python => python::run().await,

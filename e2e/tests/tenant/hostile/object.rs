@@ -8,7 +8,7 @@ use super::super::fields::{Kind, Leaf, Step};
 pub const KMS_KEY: &str = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// What fields hold whose schema alone does not say what would be right, by the end of their path.
-const GOOD: [(&str, &str); 24] = [
+const GOOD: [(&str, &str); 27] = [
     ("spec.domain", "hostile.example.com"),
     ("spec.version", "18.1.0"),
     ("spec.channel", "stable"),
@@ -20,6 +20,9 @@ const GOOD: [(&str, &str); 24] = [
     ("override.reason", "a reason"),
     ("windowRef.name", "default"),
     ("windowRef.namespace", "hostile"),
+    ("issuerRef.name", "public"),
+    ("issuerRef.kind", "Issuer"),
+    ("issuerRef.group", "cert-manager.io"),
     ("network.portPool", "default"),
     ("network.loadBalancerClass", "example.com/lb"),
     ("sourceRanges[]", "203.0.113.0/24"),
@@ -60,6 +63,9 @@ pub fn with(kind: &Kind, mut object: Value, leaf: &Leaf, text: &str) -> Value {
     }
     if path.starts_with("spec.licenseSecretRef") {
         object["spec"]["edition"] = json!("Enterprise");
+    }
+    if path.contains(".issuerRef.") {
+        object["spec"]["certificates"]["web"]["issuer"] = json!("CertManager");
     }
     set(&kind.schema, "", &leaf.steps, Some(object), text)
 }

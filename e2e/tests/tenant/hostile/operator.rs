@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::super::cluster;
 use super::super::fields::{Kind, Step};
 use super::super::manifest::{self, condition, tenant};
-use super::{Trial, api, base, documents, object};
+use super::{Trial, api, base, documents, issuers, object};
 
 /// Until a value is refused by name, or everything is as asked.
 const DECIDED: Duration = Duration::from_secs(60);
@@ -58,6 +58,8 @@ impl Ended {
 
 /// All of a kind.
 pub async fn tenants(bed: &TestBed, kind: &Kind, accepted: Vec<Trial>) -> anyhow::Result<Ended> {
+    let (issuers, accepted): (Vec<Trial>, Vec<Trial>) =
+        accepted.into_iter().partition(|trial| trial.leaf.path().contains(".issuerRef."));
     let (fixed, edits): (Vec<Trial>, Vec<Trial>) = accepted
         .into_iter()
         .partition(|trial| FIXED.contains(&&*trial.leaf.path()) || trial.leaf.path() == "metadata.name");
@@ -70,6 +72,7 @@ pub async fn tenants(bed: &TestBed, kind: &Kind, accepted: Vec<Trial>) -> anyhow
         .iter()
         .map(|(namespace, name, domain)| edit_all(bed, kind, tenant(namespace, name, domain), &queue))
         .collect();
+    ended.healthy += issuers::are_asked_for(bed, kind, &issuers).await?;
     for one in futures::future::join_all(work).await {
         let one = one?;
         ended.healthy += one.healthy;

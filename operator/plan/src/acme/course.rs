@@ -10,11 +10,11 @@ use super::ledger::{Rank, Turn, Waiting};
 use super::policy::Acme;
 use super::problem::{Kind, Problem};
 use super::renewal;
-use super::{AcmeStep, OrderFacts, OrderStage, Validity, mark, names, record_name};
+use super::{AcmeStep, OrderFacts, OrderStage, Validity, mark, record_name};
 use crate::clock::{from_jiff, rfc3339, to_jiff};
 use crate::fact::Fact;
-use crate::observed::{FailureKind, IssuedBy, Source, StageName, WebSecret};
-use crate::report;
+use crate::issuer::{Progress, fits};
+use crate::observed::{IssuedBy, WebSecret};
 use crate::stage::{POLL, Scope};
 
 /// First and longest wait after an order that failed. Let's Encrypt takes five failed proofs of a name in an hour ("Rate Limits").
@@ -42,34 +42,6 @@ pub struct Outcome {
     pub progress: Option<Progress>,
 }
 
-/// How far a certificate is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// In one word.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-    /// Whether only a person can help.
-    pub person: bool,
-}
-
-impl Progress {
-    /// Whether it does not come on: neither is it being made, nor does it wait for its turn.
-    pub fn fails(&self) -> bool {
-        !matches!(self.reason, Reason::InProgress | Reason::IssuanceQueued)
-    }
-}
-
-/// Whether a certificate is for this domain and the key beside it, whoever issued it and however old it is.
-pub fn fits(web: &WebSecret, domain: &str) -> bool {
-    web.key_matches && names(domain).iter().all(|name| web.certificate.names.contains(name))
-}
-
-/// Whether a certificate in the Secret can serve: of which issuer it is does not matter for that.
-pub fn serves(web: &WebSecret, domain: &str, wall: DateTime<Utc>) -> bool {
-    fits(web, domain) && web.issued_by != IssuedBy::Unknown && web.certificate.not_after > wall
-}
-
 /// Whether this certificate is of the ACME server that the policy names now.
 fn is_of(web: &WebSecret, acme: &Acme, domain: &str) -> bool {
     fits(web, domain) && web.issued_by == IssuedBy::Acme { directory: acme.directory.clone() }
@@ -84,7 +56,7 @@ pub fn plan(scope: &Scope<'_>, web: Option<&WebSecret>, claimed: bool) -> Outcom
     let Some(acme) = &scope.installation.acme else {
         let message =
             "spec.certificates.web.issuer: the fleet policy has no section acme: add it there, or choose issuer Tenant";
-        return Outcome { issuance: before, progress: Some(person(message)), ..Outcome::default() };
+        return Outcome { issuance: before, progress: Some(Progress::person(message)), ..Outcome::default() };
     };
     let own = web.filter(|web| is_of(web, acme, &scope.wanted.domain));
     if let Some(web) = own {
@@ -100,14 +72,14 @@ pub fn plan(scope: &Scope<'_>, web: Option<&WebSecret>, claimed: bool) -> Outcom
         }
     }
     if !claimed {
-        let progress = Some(doing("the domain is not the tenant's yet"));
+        let progress = Some(Progress::doing("the domain is not the tenant's yet"));
         return Outcome { issuance: before, progress, ..Outcome::default() };
     }
     let Some(issuance) = before else {
         return Outcome {
             issuance: Some(wanted(scope, own)),
             wake: Some(POLL),
-            progress: Some(doing("the certificate is about to be ordered")),
+            progress: Some(Progress::doing("the certificate is about to be ordered")),
             ..Outcome::default()
         };
     };
@@ -332,32 +304,14 @@ impl Course<'_> {
     }
 
     fn does(self, step: AcmeStep) -> Outcome {
-        let progress = self.doing(&step.to_string());
+        let progress = Progress::trying(self.scope, &step.to_string());
         // After it one looks again at once, and after its failure when that says so.
         Outcome { wake: None, ..self.ends(Some(step), progress) }
     }
 
     fn says(self, what: &str) -> Outcome {
-        let progress = self.doing(what);
+        let progress = Progress::trying(self.scope, what);
         self.ends(None, progress)
-    }
-
-    /// What was tried in vain stands beside it.
-    fn doing(&self, what: &str) -> Progress {
-        let failures = &self.scope.observed.failures;
-        let failed = [Source::Step, Source::Read].map(|source| failures.get(&(StageName::Certificates, source)));
-        match failed.into_iter().flatten().next() {
-            None => doing(what),
-            Some(failure) => Progress {
-                reason: if report::lasts(self.scope.observed, failure) {
-                    report::reason_of(failure)
-                } else {
-                    Reason::InProgress
-                },
-                message: format!("the web certificate: {what}; the last attempt failed: {}", failure.message),
-                person: failure.kind != FailureKind::Passing,
-            },
-        }
     }
 
     fn ends(self, step: Option<AcmeStep>, progress: Progress) -> Outcome {
@@ -391,12 +345,4 @@ fn clean_up(scope: &Scope<'_>, mut issuance: Issuance) -> Outcome {
 fn whole_hour(at: DateTime<Utc>) -> DateTime<Utc> {
     let beyond = at.timestamp().rem_euclid(3600);
     if beyond == 0 { at } else { at + TimeDelta::seconds(3600 - beyond) }
-}
-
-fn doing(what: &str) -> Progress {
-    Progress { reason: Reason::InProgress, message: format!("the web certificate: {what}"), person: false }
-}
-
-fn person(message: &str) -> Progress {
-    Progress { reason: Reason::IssuanceFailed, message: message.to_owned(), person: true }
 }

@@ -8,9 +8,10 @@ use crds::tenant_status::CertificateStatus;
 use crds::{ConditionType, Reason};
 
 use super::{Answer, POLL, RETRY, Scope, Stage};
-use crate::acme::course::{self, Progress};
+use crate::cert_manager;
 use crate::clock::rfc3339;
 use crate::fact::Fact;
+use crate::issuer::{self, Progress};
 use crate::keys::{Authorities, CertificateFacts, METRICS_CERTIFICATE, MetricsKeys, generation};
 use crate::manifest::metrics;
 use crate::observed::{AuthoritySecret, IssuedBy, LicenseSecret, WebSecret};
@@ -42,7 +43,7 @@ pub struct Outcome {
     pub generation: Option<i64>,
 }
 
-/// Plans the stage. `issuance`: how far a web certificate from an ACME server is.
+/// Plans the stage. `issuance`: how far a web certificate of another issuer than the tenant is.
 pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
     let mut stage = Stage::default();
     let mut certificates = Vec::new();
@@ -168,12 +169,12 @@ fn web<'a>(scope: &Scope<'a>, issuance: Option<&Progress>, stage: &mut Stage) ->
             let (domain, wall) = (&scope.wanted.domain, scope.observed.wall);
             if scope.wanted.issuer == Issuer::Tenant {
                 let renew_at = web.certificate.not_after - RENEW_BEFORE;
-                if course::fits(web, domain) && web.issued_by == IssuedBy::Tenant && renew_at > wall {
+                if issuer::fits(web, domain) && web.issued_by == IssuedBy::Tenant && renew_at > wall {
                     stage.wakes_in(renew_at - wall);
                 } else {
                     issue(scope, issuance, stage);
                 }
-            } else if course::serves(web, domain, wall) {
+            } else if issuer::serves(web, domain, wall) {
                 stage.wakes_in(web.certificate.not_after - wall);
             } else {
                 issue(scope, issuance, stage);
@@ -190,7 +191,7 @@ fn web<'a>(scope: &Scope<'a>, issuance: Option<&Progress>, stage: &mut Stage) ->
     None
 }
 
-/// Has the web certificate issued: at once by the tenant's own issuer, once its authorities are there, or as far as the ACME server
+/// Has the web certificate issued: at once by the tenant's own issuer, once its authorities are there, or as far as another issuer
 /// is.
 fn issue(scope: &Scope<'_>, issuance: Option<&Progress>, stage: &mut Stage) {
     let authorities = matches!(scope.observed.secrets.authorities, Fact::Known(Ok(_)));
@@ -198,8 +199,10 @@ fn issue(scope: &Scope<'_>, issuance: Option<&Progress>, stage: &mut Stage) {
         (Issuer::Tenant, _) if authorities => {
             stage.steps.push(Step::IssueWebCertificate { domain: scope.wanted.domain.clone() });
         }
-        (Issuer::Acme, Some(progress)) => follow(progress, stage),
-        (Issuer::Tenant, _) | (Issuer::Acme, None) => stage.waits("the web certificate to be issued"),
+        (Issuer::Acme | Issuer::CertManager, Some(progress)) => follow(progress, stage),
+        (Issuer::Tenant, _) | (Issuer::Acme | Issuer::CertManager, None) => {
+            stage.waits("the web certificate to be issued");
+        }
     }
 }
 
@@ -214,8 +217,11 @@ fn follow(progress: &Progress, stage: &mut Stage) {
 /// A certificate of another issuer than the spec asks for serves until the right one is there.
 fn replaced(scope: &Scope<'_>, web: Option<&WebSecret>, issuance: Option<&Progress>) -> Stage {
     let mut stage = Stage::default();
-    let other = web.is_some_and(|web| word(&web.issued_by) != scope.wanted.issuer.word());
-    if let (true, Issuer::Acme, Some(progress)) = (other, scope.wanted.issuer, issuance) {
+    let other = web.is_some_and(|web| match (&web.issued_by, &scope.wanted.issuer_ref) {
+        (IssuedBy::CertManager { issuer }, Some(wanted)) => *issuer != cert_manager::word(wanted),
+        _ => word(&web.issued_by) != scope.wanted.issuer.word(),
+    });
+    if let (true, Issuer::Acme | Issuer::CertManager, Some(progress)) = (other, scope.wanted.issuer, issuance) {
         follow(progress, &mut stage);
     }
     stage
@@ -225,6 +231,7 @@ fn word(issued_by: &IssuedBy) -> &'static str {
     match issued_by {
         IssuedBy::Tenant => Issuer::Tenant.word(),
         IssuedBy::Acme { .. } => Issuer::Acme.word(),
+        IssuedBy::CertManager { .. } => Issuer::CertManager.word(),
         IssuedBy::Unknown => "Unknown",
     }
 }

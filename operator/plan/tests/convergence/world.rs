@@ -3,6 +3,8 @@
 
 #[path = "world/acme.rs"]
 pub mod acme;
+#[path = "world/cert_manager.rs"]
+pub mod cert_manager;
 #[path = "world/cloud.rs"]
 mod cloud;
 #[path = "world/effects.rs"]
@@ -71,6 +73,7 @@ pub struct World {
     pub license: bool,
     /// The ACME server.
     pub acme: acme::Server,
+    pub cert_manager: cert_manager::Controller,
     pub inventory: Option<Arc<Inventory>>,
     /// What Auth would list now.
     pub agents: Vec<Instance>,
@@ -136,6 +139,7 @@ impl World {
             pod_monitors: true,
             license: false,
             acme: acme::Server::default(),
+            cert_manager: cert_manager::Controller::default(),
             inventory: None,
             agents: Vec::new(),
             pools: Vec::new(),
@@ -233,6 +237,7 @@ impl World {
     pub fn tick(&mut self) {
         self.now += TimeDelta::seconds(5);
         self.pass_acme();
+        self.pass_cert_manager();
         self.pass();
         if self.pods_ready(&self.auth_name(0)) {
             self.inventory = Some(Arc::new(self.reading()));

@@ -12,6 +12,7 @@ use plan::keys::CertificateFacts;
 use plan::observed::{IssuedBy, WebSecret};
 
 use super::World;
+use super::cert_manager::origin;
 use super::fixtures::certificate;
 
 pub const DIRECTORY: &str = "https://acme.example.com/directory";
@@ -56,12 +57,12 @@ pub struct Order {
 
 impl World {
     pub fn web_secret(&self, certificate: CertificateFacts) -> WebSecret {
-        let issued_by = match certificate.issuer.as_str() {
-            "acme" => IssuedBy::Acme { directory: DIRECTORY.into() },
-            _ => IssuedBy::Tenant,
+        let (issued_by, digest) = match certificate.issuer.as_str() {
+            "acme" => (IssuedBy::Acme { directory: DIRECTORY.into() }, String::new()),
+            issuer => origin(issuer).unwrap_or((IssuedBy::Tenant, String::new())),
         };
         let certificate_id = Some(format!("a.{}", self.acme.issued));
-        WebSecret { certificate, key_matches: true, issued_by, certificate_id, trust: String::new() }
+        WebSecret { certificate, key_matches: true, issued_by, certificate_id, digest, trust: String::new() }
     }
 
     pub fn acme(&self) -> AcmeFacts {

@@ -64,6 +64,8 @@ impl World {
             }
             Step::UnguardAuthorities => {}
             Step::Acme(step) => return self.perform_acme(step),
+            Step::CopyIssued { issuer, .. } => return self.copy_issued(issuer),
+            Step::RemoveIssued { .. } => self.cert_manager.secret = None,
             Step::IssueWebCertificate { domain, .. } => {
                 self.web = Some(CertificateFacts {
                     names: vec![format!("*.{domain}"), domain.clone()],

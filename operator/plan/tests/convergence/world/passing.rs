@@ -86,7 +86,9 @@ impl World {
                 | Kind::ServiceAccount
                 | Kind::PodDisruptionBudget
                 | Kind::PodMonitor
-                | Kind::NetworkPolicy => continue,
+                | Kind::NetworkPolicy
+                | Kind::Certificate
+                | Kind::CertificateRequest => continue,
                 Kind::TLSRoute => {
                     let condition = |type_| json!({"type": type_, "status": "True", "observedGeneration": live["metadata"]["generation"]});
                     let conditions = [condition("Accepted"), condition("ResolvedRefs")];

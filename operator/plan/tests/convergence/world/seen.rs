@@ -60,6 +60,7 @@ impl World {
                     Ok(AuthoritySecret { metrics: metrics(number, self.renewal), ..authorities(number) })
                 })),
                 web: Fact::answered(self.web.clone().map(|certificate| Ok(self.web_secret(certificate)))),
+                issued: self.issued(),
                 license: Fact::answered(self.license.then(|| Ok(LicenseSecret { digest: "0123456789abcdef".into() }))),
             },
             stored_authorities: self.stored_authorities(),
