@@ -59,12 +59,13 @@ async fn certificates_are_what_was_promised() {
 /// The clock is one for all: each runs alone. The last leaves tenants behind that are not Ready.
 async fn scenarios(runner: &mut Runner<'_>, front: &Front, zone: &str) {
     let bed = runner.bed();
+    let statuses = bed.follow_statuses();
     let alone = [
         scenario("a certificate runs by itself", &["course"], course::runs_by_itself(bed, front)),
         scenario("a certificate outlives deaths", &["deaths"], course::outlives_deaths(bed, front)),
         scenario("what is wrong is told", &["refused"], course::is_told_what_is_wrong(bed, front)),
         scenario("the line is kept", &[], line::is_kept(bed, front)).within(Duration::from_secs(900)),
-        scenario("status told it", &[], told::of_each_certificate(bed, front, zone)),
+        scenario("status told it", &[], told::of_each_certificate(&statuses, front, zone)),
         scenario("each field is seen", &[], covered::every_field(bed, covered::Suite::Certificates)),
     ];
     for one in alone {

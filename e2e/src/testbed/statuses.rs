@@ -1,15 +1,21 @@
-//! What the operator said of tenants, as the API server's audit log has it: also what stood there for a moment only.
+//! What the operator said of tenants, from a watch: also what stood there for a moment only.
 
-use anyhow::Context;
+use std::sync::{Arc, Mutex};
+
 use chrono::{DateTime, Utc};
+use crds::Tenant;
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
-use super::{NAMESPACE, TestBed};
+use super::TestBed;
 
-/// One status of a Tenant that the operator wrote.
+/// A Tenant as it was written.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// When the API server had stored it.
+    /// When it was seen.
     pub at: DateTime<Utc>,
     /// Namespace of the Tenant.
     pub namespace: String,
@@ -19,29 +25,37 @@ pub struct Told {
     pub status: Value,
 }
 
+/// All that are seen from its beginning on; it ends when it is dropped.
+pub struct Statuses {
+    told: Arc<Mutex<Vec<Told>>>,
+    _following: JoinSet<()>,
+}
+
 impl TestBed {
-    /// All of them, in their order.
-    ///
-    /// # Errors
-    /// When the audit log cannot be read.
-    pub fn statuses(&self) -> anyhow::Result<Vec<Told>> {
-        let audit = self.control_plane().audit_log().context("this cluster has no audit log")?;
-        let text = std::fs::read_to_string(audit).context("cannot read the audit log")?;
-        // Its last line may be half written.
-        text.lines().filter_map(|line| told(serde_json::from_str(line).ok()?)).collect()
+    /// Begins to look.
+    pub fn follow_statuses(&self) -> Statuses {
+        let api: Api<Tenant> = Api::all(self.client());
+        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let mut following = JoinSet::new();
+        let kept = Arc::clone(&told);
+        following.spawn(async move {
+            let changes = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+            let mut changes = std::pin::pin!(changes);
+            while let Some(change) = changes.next().await {
+                let Ok(tenant) = change else { continue };
+                let (namespace, name) = (tenant.namespace().unwrap_or_default(), tenant.name_any());
+                let status = serde_json::to_value(&tenant.status).unwrap_or_default();
+                let told = Told { at: Utc::now(), namespace, name, status };
+                kept.lock().expect("no holder of this lock panics").push(told);
+            }
+        });
+        Statuses { told, _following: following }
     }
 }
 
-fn told(mut entry: Value) -> Option<anyhow::Result<Told>> {
-    let operator = format!("system:serviceaccount:{NAMESPACE}:tenant-operator");
-    let status = entry["requestObject"]["status"].take();
-    let object = &entry["objectRef"];
-    let of_status = object["resource"] == "tenants" && object["subresource"] == "status";
-    let stored = entry["responseStatus"]["code"] == 200 && entry["user"]["username"] == operator.as_str();
-    if !of_status || !stored {
-        return None;
+impl Statuses {
+    /// All of them, in their order.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().expect("no holder of this lock panics").clone()
     }
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let at = word(&entry["stageTimestamp"]).parse().context("the audit log has an unreadable time");
-    Some(at.map(|at| Told { at, namespace: word(&object["namespace"]), name: word(&object["name"]), status }))
 }

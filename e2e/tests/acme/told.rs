@@ -1,10 +1,9 @@
 //! What status told of the certificates that were issued, held against what the ACME server saw and the scenarios did. Most of it
-//! stands there for a moment: the audit log has every status that the operator wrote.
+//! stands there for a moment: a watch has seen every status.
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use e2e::testbed::TestBed;
-use e2e::testbed::statuses::Told;
+use e2e::testbed::statuses::{Statuses, Told};
 use serde_json::Value;
 
 use super::covered::seen;
@@ -12,8 +11,8 @@ use super::front::Front;
 use super::limits::Order;
 
 /// To be run after the others.
-pub async fn of_each_certificate(bed: &TestBed, front: &Front, zone: &str) -> anyhow::Result<()> {
-    let mut told = bed.statuses()?;
+pub async fn of_each_certificate(statuses: &Statuses, front: &Front, zone: &str) -> anyhow::Result<()> {
+    let mut told = statuses.told();
     told.retain(|told| !told.status["issuance"].is_null());
     let of = |namespace: &'static str| told.iter().filter(move |told| told.namespace == namespace);
     let once = |found: Option<&Told>, what: &str| found.map(drop).with_context(|| format!("it was never told {what}"));

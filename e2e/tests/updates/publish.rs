@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use e2e::testbed::statuses::Statuses;
 use e2e::testbed::{TestBed, agent, wait_until};
 use serde_json::{Value, json};
 use teleport_standin::Agent;
@@ -22,6 +23,7 @@ const DRIFTS: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The whole story of one tenant with two enrolled pools and one that must be left alone.
 pub async fn agents_are_told(bed: &TestBed) -> anyhow::Result<()> {
+    let statuses = bed.follow_statuses();
     let domain = with_window(bed, NAME, "17.5.2", &sunday(NAME, "default")).await?;
     for (name, order, enrolled) in [("prod", 2, true), ("staging", 1, true), ("lab", 1, false)] {
         bed.apply(&pool(name, order, enrolled).to_string()).await?;
@@ -60,15 +62,15 @@ pub async fn agents_are_told(bed: &TestBed) -> anyhow::Result<()> {
     let note = json!({"what": "cluster_maintenance_config", "how": "~on Sun from 2:00 to 3:00 UTC"});
     let rounded = |note: Value| json!({"published": {"rounded": [note]}});
     says("Tenant", &rounded(hour.clone()), &rounded(note))?;
-    intended(bed)?;
+    intended(&statuses)?;
 
     at_rest(bed, &domain).await.context("with everything as wanted")?;
     foreign(bed, &domain).await
 }
 
 /// What was about to be written stood in status before it was.
-fn intended(bed: &TestBed) -> anyhow::Result<()> {
-    let mut statuses = bed.statuses()?;
+fn intended(statuses: &Statuses) -> anyhow::Result<()> {
+    let mut statuses = statuses.told();
     statuses.retain(|told| told.namespace == NAME);
     for part in ["version", "config", "maintenance"] {
         let of = |index: usize, when: &str| statuses[index].status["published"][part][when].clone();
