@@ -97,7 +97,12 @@ struct Texts {
 
 fn texts() -> impl Strategy<Value = Texts> {
     const NAME: &str = "[a-z]([a-z0-9-]{0,8}[a-z0-9])?";
-    let issuer = (text(NAME), text("[A-Z][A-Za-z]{0,8}"), text("([a-z]{1,5}[.]){1,2}[a-z]{1,3}"));
+    // Mostly a plain one: whatever is wrong in one field hides what others mean.
+    let plain = ("ca".to_owned(), "Issuer".to_owned(), "cert-manager.io".to_owned());
+    let issuer = prop_oneof![
+        3 => Just(plain),
+        1 => (text(NAME), text("[A-Z][A-Za-z]{0,8}"), text("([a-z]{1,5}[.]){1,2}[a-z]{1,3}")),
+    ];
     let label = (text("([a-z]{1,4}[.][a-z]{1,3}/)?[A-Za-z0-9]{1,5}"), text("[A-Za-z0-9]{1,5}"));
     (
         text(NAME),
