@@ -28,14 +28,15 @@ const VERBS: [&str; 11] = [
     "escalate",
 ];
 /// Not in any discovery: names that RBAC alone knows.
-const UNLISTED: [(&str, &str); 9] = [
+const UNLISTED: [(&str, &str); 10] = [
     ("", "users"),
     ("", "groups"),
     ("", "serviceaccounts/token"),
     ("tenancy.dev", "tenants/finalizers"),
-    // Whether the Gateway API and cert-manager are installed or not.
+    // Whether the Gateway API, cert-manager and the Prometheus operator are installed or not.
     ("gateway.networking.k8s.io", "tlsroutes"),
     ("cert-manager.io", "certificates"),
+    ("monitoring.coreos.com", "podmonitors"),
     ("cert-manager.io", "certificaterequests"),
     ("*", "*"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
