@@ -32,8 +32,14 @@ pub async fn are_meant(bed: &TestBed, tenant: &Tenant) -> anyhow::Result<()> {
         match kind {
             "teleport.yaml" => {
                 ensure!(documents.len() == 1, "{name} holds {} documents", documents.len());
-                let sections = ["auth_service", "proxy_service", "ssh_service", "teleport", "version"];
+                let sections =
+                    ["auth_service", "metrics_service", "proxy_service", "ssh_service", "teleport", "version"];
                 ensure!(fields(first) == Some(sections.map(str::to_owned).to_vec()), "{name}: {first:#}");
+                let file = |name: &str| format!("/etc/teleport-metrics/{name}");
+                let pairs = json!([{"cert_file": file("tls.crt"), "key_file": file("tls.key")}]);
+                let metrics = &first["metrics_service"];
+                ensure!(metrics["keypairs"] == pairs, "{name}: {metrics:#}");
+                ensure!(metrics["ca_certs"] == json!([file("ca.crt")]), "{name}: {metrics:#}");
                 if first["auth_service"]["enabled"] == true {
                     seen.push("auth");
                     let service = &first["auth_service"];
