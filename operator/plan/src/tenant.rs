@@ -121,7 +121,10 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let rendered = inputs.as_ref().map(|inputs| render(inputs, &versions, kept));
     let course = course::plan(scope, versions.clone(), rendered.as_deref());
     let auth = auth::plan(scope, rendered.as_deref(), &course);
-    let proxy = proxy::plan(scope, rendered.as_deref(), &course.proxy, identity.ports.as_ref());
+    let mut proxy = proxy::plan(scope, rendered.as_deref(), &course.proxy, identity.ports.as_ref());
+    let mut metrics = metrics::plan(scope, rendered.as_deref().map(|rendered| &rendered.metrics), in_use.as_ref());
+    // A plan may ask a few times only: read with what Proxy asks for.
+    proxy.needs.append(&mut metrics.needs);
     let agents = agents::plan(scope, &running);
     let inventory = agents::known(scope, &agents.view);
     let before = [
@@ -182,7 +185,6 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     remark::release(scope.observed, &running, &mut status);
     remark::policy(scope.observed, &mut status);
     remark::annotations(scope, &mut status);
-    let metrics = metrics::plan(scope, rendered.as_deref().map(|rendered| &rendered.metrics), in_use.as_ref());
     remark::metrics(scope, &metrics, &mut status);
     let hops = course::update(scope).is_some() || status.update.is_some();
     let stages = [&auth, &proxy, &agents.stage, &update.stage];
