@@ -38,21 +38,12 @@ impl Drop for Emulator {
     }
 }
 
-/// The Python environment that the test bed keeps in its cache.
+/// The Python that has the emulator's packages, as they are pinned now.
 fn python() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = variable("TENANT_OPERATOR_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|caches| caches.join("tenant-operator")))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache/tenant-operator")))
-        .expect("HOME is set");
-    let environments = std::fs::read_dir(cache.join("venv")).into_iter().flatten().filter_map(Result::ok);
-    let complete = environments.map(|entry| entry.path()).find(|path| path.join("complete").exists());
-    complete.map(|path| path.join("bin/python")).unwrap_or_else(|| {
-        panic!(
-            "no Python environment of the AWS emulator in {}: start the test bed once, it installs it",
-            cache.display()
-        )
-    })
+    let python = std::env::var_os("TEST_AWS_PYTHON");
+    python
+        .map(PathBuf::from)
+        .expect("TEST_AWS_PYTHON names none: run the tests with `e2e with-aws`, as `make test` does")
 }
 
 impl Emulator {

@@ -12,7 +12,8 @@ use e2e::venv::Venv;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The command and its arguments; it finds the emulator's URL in TEST_AWS_ENDPOINT.
+    /// The command and its arguments; it finds the emulator's URL in TEST_AWS_ENDPOINT, and the Python that runs it in
+    /// TEST_AWS_PYTHON.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
@@ -27,6 +28,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut command = tokio::process::Command::new(&arguments.command[0])
         .args(&arguments.command[1..])
         .env("TEST_AWS_ENDPOINT", aws.endpoint())
+        .env("TEST_AWS_PYTHON", venv.python())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()
