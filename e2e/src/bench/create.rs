@@ -76,7 +76,7 @@ impl Plan {
     }
 
     fn patience(&self) -> Duration {
-        LEAST + EACH * u32::try_from(self.tenants).unwrap_or(u32::MAX)
+        self.crowd().patience(LEAST, EACH)
     }
 }
 

@@ -30,6 +30,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
+    /// How long to wait for all: for the bed, and for each of them.
+    pub fn patience(&self, least: Duration, each: Duration) -> Duration {
+        least + each * u32::try_from(self.size).unwrap_or(u32::MAX)
+    }
+
     /// Name of a tenant.
     pub fn name(&self, number: usize) -> String {
         format!("{}-{number:04}", self.namespace)

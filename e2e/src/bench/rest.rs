@@ -152,7 +152,7 @@ async fn on(bed: &TestBed, crowd: &Crowd, plan: Plan) -> anyhow::Result<Rested> 
         });
         pools.create(&PostParams::default(), &serde_json::from_value(pool)?).await?;
     }
-    let patience = SETTLES + EACH * u32::try_from(crowd.size).unwrap_or(u32::MAX);
+    let patience = crowd.patience(SETTLES, EACH);
     let agents = i64::try_from(AGENTS).unwrap_or(i64::MAX);
     crowd
         .await_all(bed, "ready, with their agents", patience, |tenant| {

@@ -114,7 +114,7 @@ pub async fn on(
     limit: usize,
     [from, to]: [&str; 2],
 ) -> anyhow::Result<(Found, Duration)> {
-    let patience = LEAST + EACH * u32::try_from(crowd.size).unwrap_or(u32::MAX);
+    let patience = crowd.patience(LEAST, EACH);
     let (began, made) = (Instant::now(), Mark::now(bed)?);
     crowd.create(bed, from, |_| WINDOW.to_owned()).await?;
     crowd.await_all(bed, "ready", patience, |tenant| is_true(tenant, "Ready")).await?;
