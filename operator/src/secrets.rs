@@ -12,13 +12,14 @@ use crds::Tenant;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use plan::Fact;
 use plan::clock::from_jiff;
-use plan::keys::{Authorities, Authority, MetricsKeys, StoredAuthorities, WebIssuer, generation};
+use plan::keys::{Authorities, MetricsKeys, StoredAuthorities, WebIssuer, generation};
 use plan::manifest::metrics::until;
 use plan::names::{self, Identity, MANAGER};
+use plan::object::{foreign_by, foreign_owner};
 use plan::observed::{AuthoritySecret, Contents, LicenseSecret, Secrets};
 use serde_json::Value;
 
@@ -64,11 +65,7 @@ fn issued_secret(tenant: &Tenant) -> Option<String> {
 }
 
 async fn read_now(client: &Client, tenant: &Tenant, identity: &Identity) -> (Secrets, Option<Error>) {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let get = |name: String| {
-        let api = api.clone();
-        async move { api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source)) }
-    };
+    let get = |name: String| async move { get(client, identity, &name).await };
     let license = tenant.spec.license_secret_ref.as_ref().map(|reference| reference.name.clone());
     let (authorities, web, issued, license) = futures::join!(
         get(identity.authorities(generation(tenant.status.as_ref()))),
@@ -137,25 +134,27 @@ fn moment(tenant: &Tenant) -> DateTime<Utc> {
 pub fn metrics_in_use(secrets: &Secrets, identity: &Identity, proxy: Option<&Value>) -> Option<MetricsKeys> {
     let Fact::Known(Ok(found)) = &secrets.authorities else { return None };
     let until = until(proxy?).filter(|until| *until != found.metrics.not_after)?;
-    let Authority { certificate, key, .. } = &found.authorities.host;
-    pki::metrics_keys((certificate, &key.0), &identity.id, pki::Span::Until(until)).ok()
+    pki::metrics_keys(&found.authorities.host, &identity.id, pki::Span::Until(until)).ok()
 }
 
 /// The authorities have no owner, so that nothing takes them with it; the labels say whose they are.
-fn read_authorities(secret: &Secret, identity: &Identity, now: DateTime<Utc>) -> Contents<AuthoritySecret> {
+fn keys_of(secret: &Secret, identity: &Identity) -> Contents<Authorities> {
     for (key, value) in identity.labels() {
         if secret.labels().get(&key) != Some(&value) {
-            return Err(format!("belongs to somebody else (label {key} is not {value})"));
+            return Err(foreign_by(format_args!("label {key} is not {value}")));
         }
     }
     let data = secret.data.clone().unwrap_or_default();
     let entries: BTreeMap<String, String> =
         data.into_iter().filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?))).collect();
-    let authorities = Authorities::from_entries(&entries).map_err(|key| format!("has no key {key}"))?;
+    Authorities::from_entries(&entries).map_err(|key| format!("has no key {key}"))
+}
+
+fn read_authorities(secret: &Secret, identity: &Identity, now: DateTime<Utc>) -> Contents<AuthoritySecret> {
+    let authorities = keys_of(secret, identity)?;
     let facts =
         |name: &str, pem: &str| pki::read_certificate(pem).map_err(|error| format!("{name} authority: {error}"));
-    let Authority { certificate, key, .. } = &authorities.host;
-    let metrics = pki::metrics_keys((certificate, &key.0), &identity.id, pki::Span::At(now));
+    let metrics = pki::metrics_keys(&authorities.host, &identity.id, pki::Span::At(now));
     Ok(AuthoritySecret {
         metrics: metrics.map_err(|error| format!("host authority: {error}"))?,
         host: facts("host", &authorities.host.certificate)?,
@@ -170,12 +169,7 @@ fn read_license(secret: &Secret) -> Contents<LicenseSecret> {
 }
 
 fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {
-    let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
-    match owner {
-        Some(owner) if owner.uid == identity.uid => Ok(()),
-        Some(owner) => Err(format!("belongs to {} {}", owner.kind, owner.name)),
-        None => Err("belongs to nobody the operator knows".into()),
-    }
+    foreign_owner(secret.owner_references(), &identity.uid).map_or(Ok(()), Err)
 }
 
 /// Makes the authorities. Existing ones win: the loser's keys are thrown away unused.
@@ -198,9 +192,7 @@ pub async fn keep_authorities(
         Some(web) => web.clone(),
         // Teleport knows nothing of it. What the former one has issued is served for a while, and goes on being trusted.
         None => {
-            let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-            let found = api.get_opt(&identity.web_certificate()).await;
-            let found = found.map_err(|source| Error::kube("read the web certificate", source))?;
+            let found = get(client, identity, &identity.web_certificate()).await?;
             let others = |secret: &Secret| {
                 [web::DIRECTORY, web::CERT_MANAGER].iter().any(|key| secret.annotations().contains_key(*key))
             };
@@ -259,13 +251,11 @@ async fn stored_authorities(
     generation: i64,
     attempt: &'static str,
 ) -> Result<Authorities> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
     let name = identity.authorities(generation);
-    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
+    let found = get(client, identity, &name).await?;
     found
         .ok_or(format!("Secret {name} is not there"))
-        .and_then(|secret| read_authorities(&secret, identity, clock::wall()))
-        .map(|found| found.authorities)
+        .and_then(|secret| keys_of(&secret, identity))
         .map_err(|missing| Error::Missing { attempt: attempt.into(), missing })
 }
 
@@ -276,6 +266,32 @@ fn secret(metadata: ObjectMeta, entries: BTreeMap<String, String>) -> Secret {
         immutable: Some(true),
         type_: Some("Opaque".into()),
         ..Secret::default()
+    }
+}
+
+async fn get(client: &Client, identity: &Identity, name: &str) -> Result<Option<Secret>> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    api.get_opt(name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))
+}
+
+/// Removes a Secret, if it is ours as `owned` sees it. Gone already = done.
+async fn remove(
+    client: &Client,
+    identity: &Identity,
+    name: &str,
+    owned: impl Fn(&Secret, &Identity) -> Contents<()>,
+) -> Result<()> {
+    let Some(found) = get(client, identity, name).await? else { return Ok(()) };
+    if owned(&found, identity).is_err() {
+        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
+    }
+    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
+    match api.delete(name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::kube(format!("delete Secret {name}"), source)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fact::Fact;
 use crate::issuer::{self, Progress};
 use crate::manifest::certificate;
 use crate::names::Identity;
-use crate::object::{Kind, Object, Ref};
+use crate::object::{Kind, Object, Ref, is_foreign};
 use crate::observed::{IssuedBy, IssuedSecret, WebSecret};
 use crate::stage::{POLL, RETRY, Scope, Stage};
 use crate::step::Step;
@@ -94,7 +94,7 @@ impl Course<'_> {
         let secret = self.objects.secret_name.clone();
         match &self.scope.observed.secrets.issued {
             // cert-manager would write over it.
-            Fact::Known(Err(fault)) if fault.starts_with("belongs to") => {
+            Fact::Known(Err(fault)) if is_foreign(fault) => {
                 let message =
                     format!("Secret {secret}, into which cert-manager is to write, {fault}: delete or rename it");
                 return self.stalls(Reason::NameTaken, message);

@@ -12,10 +12,10 @@ use crate::feed::target::Goal;
 use crate::gate;
 use crate::hop;
 use crate::keys::METRICS_LAST;
-use crate::manifest::{Rendered, metrics};
+use crate::manifest::Rendered;
 use crate::mutant::mutant;
 use crate::object::Object;
-use crate::stage::{Scope, Stall};
+use crate::stage::{Scope, Stall, metrics};
 use crate::version::{KNOWN_MAJORS, Version};
 
 /// What one component should run.

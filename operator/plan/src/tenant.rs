@@ -102,8 +102,7 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
     let keys = keys::plan(scope, issuing.progress.as_ref());
     // Only what is complete is rendered: with a block that is not ours yet the configuration would be another one.
     let complete = identity.stage.is_settled() && keys.license.is_some() == scope.wanted.license_secret.is_some();
-    let inputs = keys.authorities.as_ref().zip(keys.metrics.as_ref()).filter(|_| complete);
-    let inputs = inputs.map(|(authorities, metrics)| Inputs {
+    let inputs = keys.authorities.as_ref().filter(|_| complete).map(|found| Inputs {
         tenant: &scope.tenant,
         wanted: scope.wanted,
         installation: scope.installation,
@@ -111,8 +110,8 @@ fn stages(scope: &Scope<'_>, leaving: bool, kept: &mut Kept) -> Plan {
         cloud: &scope.cloud,
         ports: identity.ports.as_ref(),
         version: &versions.auth,
-        authorities,
-        metrics,
+        authorities: &found.authorities,
+        metrics: &found.metrics,
         license: keys.license.as_deref(),
         operator_namespace: &scope.observed.operator_namespace,
     });

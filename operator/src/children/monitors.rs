@@ -1,5 +1,6 @@
 //! PodMonitors, which a cluster knows where the Prometheus operator is. It may come and go while this process runs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crds::Tenant;
@@ -15,7 +16,8 @@ use crate::context::Context;
 
 /// How often to look whether the cluster knows the kind: nothing tells.
 const LOOK: Duration = Duration::from_secs(10);
-
+/// How often in a row it must not be known to be gone: one API server that has just begun may not know it yet.
+const ASKED: u32 = 2;
 /// How often to look whether they are listed.
 const LISTED: Duration = Duration::from_millis(200);
 
@@ -30,23 +32,12 @@ pub enum Concerned {
 impl Children {
     /// Follows PodMonitors while the cluster knows them; without end.
     pub async fn follow_monitors(&self, context: &Context, concerns: impl Fn(Concerned) + Send) {
-        // One API server that has just begun may not know it yet: once more asked, it would.
-        let until = async |known: bool| {
-            let (mut interval, mut said) = (tokio::time::interval(LOOK), 0);
-            while said < 2 {
-                interval.tick().await;
-                said = if self::known(&context.client).await == Some(known) { said + 1 } else { 0 };
-                if known && said > 0 {
-                    return;
-                }
-            }
-        };
         loop {
-            until(true).await;
+            until(true, 1, &context.client).await;
             let api: Api<PartialObjectMeta<DynamicObject>> =
                 Api::all_with(context.watching.clone(), &resource(Kind::PodMonitor));
             let changes = self.follow_kind::<DynamicObject>(api, Kind::PodMonitor);
-            let mut changes = std::pin::pin!(changes.take_until(Box::pin(until(false))));
+            let mut changes = std::pin::pin!(changes.take_until(Box::pin(until(false, ASKED, &context.client))));
             let (mut interval, mut listed) = (tokio::time::interval(LISTED), false);
             loop {
                 tokio::select! {
@@ -63,7 +54,7 @@ impl Children {
                     concerns(Concerned::All);
                 }
             }
-            self.replace(Kind::PodMonitor, std::collections::HashMap::new());
+            self.replace(Kind::PodMonitor, HashMap::new());
             let mut state = self.lock();
             state.monitors = false;
             state.synced.retain(|kind| *kind != Kind::PodMonitor);
@@ -73,6 +64,15 @@ impl Children {
     /// Whether the cluster knows PodMonitors.
     pub fn knows_monitors(&self) -> bool {
         self.lock().monitors
+    }
+}
+
+/// Returns when the API server has said so many times in a row that it knows the kind, or does not.
+async fn until(wanted: bool, times: u32, client: &Client) {
+    let (mut interval, mut said) = (tokio::time::interval(LOOK), 0);
+    while said < times {
+        interval.tick().await;
+        said = if known(client).await == Some(wanted) { said + 1 } else { 0 };
     }
 }
 

@@ -3,7 +3,7 @@
 //! have no randomness in them.
 
 use chrono::{DateTime, Utc};
-use plan::keys::{METRICS_LIFETIME, METRICS_RENEWAL, MetricsKeys, Sensitive};
+use plan::keys::{Authority, METRICS_LIFETIME, METRICS_RENEWAL, MetricsKeys, Sensitive};
 use plan::names;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -23,11 +23,15 @@ pub enum Span {
     Until(DateTime<Utc>),
 }
 
-/// What the tenant with this id serves and reads its metrics with. `host` is the certificate and the key of its host authority, PEM.
-pub fn metrics_keys((certificate, key): (&str, &str), tenant_id: &str, span: Span) -> Result<MetricsKeys, PkiError> {
+/// What the tenant with this id and this host authority serves and reads its metrics with.
+pub fn metrics_keys(
+    Authority { certificate, key, .. }: &Authority,
+    tenant_id: &str,
+    span: Span,
+) -> Result<MetricsKeys, PkiError> {
     let host = read_certificate(certificate)?;
     let seed = |what: &str| -> [u8; 32] {
-        let digest = names::digest(format!("tenancy.dev/metrics/v1\n{what}\n{key}").as_bytes());
+        let digest = names::digest(format!("tenancy.dev/metrics/v1\n{what}\n{}", key.0).as_bytes());
         let bytes = hex::decode(digest).expect("a digest is hexadecimal");
         bytes.try_into().expect("SHA-256 has 32 bytes")
     };
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn they_are_the_same_whenever_they_are_made_until_they_are_renewed() {
         let host = authorities("acme.example.com", made()).expect("authorities").host;
-        let of = |span| metrics_keys((&host.certificate, &host.key.0), "0123456789abcdef", span).expect("keys");
+        let of = |span| metrics_keys(&host, "0123456789abcdef", span).expect("keys");
         let at = |now| of(Span::At(now));
         let first = at(made());
         assert_eq!(at(made() + METRICS_RENEWAL - TimeDelta::hours(1)), first);
@@ -131,7 +135,7 @@ mod tests {
     fn each_certificate_is_of_its_tenants_authority_and_names_what_it_is_for() {
         let of = |domain: &str, id: &str| {
             let host = authorities(domain, made()).expect("authorities").host;
-            metrics_keys((&host.certificate, &host.key.0), id, Span::At(made())).expect("keys")
+            metrics_keys(&host, id, Span::At(made())).expect("keys")
         };
         let (own, other) = (of("a.example.com", "0123456789abcdef"), of("b.example.com", "fedcba9876543210"));
         for (certificate, key) in

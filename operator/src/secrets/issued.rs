@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use plan::names::{Identity, TENANT_ID};
+use plan::object::foreign_by;
 use plan::observed::{Contents, IssuedSecret};
 
-use super::{entry, web};
+use super::{entry, get, web};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::pki;
@@ -36,11 +36,11 @@ pub(super) fn read(secret: &Secret, identity: &Identity, domain: &str) -> Conten
 /// Its labels come from our Certificate, and cert-manager writes beside it for which Certificate it is.
 fn owned(secret: &Secret, identity: &Identity) -> Contents<()> {
     if secret.labels().get(TENANT_ID) != Some(&identity.id) {
-        return Err(format!("belongs to somebody else (label {TENANT_ID} is not {})", identity.id));
+        return Err(foreign_by(format_args!("label {TENANT_ID} is not {}", identity.id)));
     }
     let name = identity.web_certificate();
     if secret.annotations().get(CERTIFICATE) != Some(&name) {
-        return Err(format!("belongs to somebody else (annotation {CERTIFICATE} is not {name})"));
+        return Err(foreign_by(format_args!("annotation {CERTIFICATE} is not {name}")));
     }
     Ok(())
 }
@@ -94,23 +94,7 @@ pub async fn copy(client: &Client, identity: &Identity, name: &str, domain: &str
 
 /// Removes it, if it is ours. Gone already = done.
 pub async fn remove(client: &Client, identity: &Identity, name: &str) -> Result<()> {
-    let Some(found) = get(client, identity, name).await? else { return Ok(()) };
-    if owned(&found, identity).is_err() {
-        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
-    }
-    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    match api.delete(name, &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(Error::kube(format!("delete Secret {name}"), source)),
-    }
-}
-
-async fn get(client: &Client, identity: &Identity, name: &str) -> Result<Option<Secret>> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    api.get_opt(name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))
+    super::remove(client, identity, name, owned).await
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use plan::keys::{Sensitive, WebIssuer};
 use plan::names::{self, Identity, MANAGER};
 use plan::observed::{Contents, IssuedBy, WebSecret};
 
-use super::{create, entry, owned, secret, stored_authorities};
+use super::{create, entry, get, owned, remove, secret, stored_authorities};
 use crate::error::{Error, Result};
 use crate::pki;
 
@@ -124,9 +124,7 @@ pub(super) async fn put(
 /// The private key of the certificate that is being issued, PEM.
 pub async fn next_key(client: &Client, identity: &Identity) -> Result<Option<Sensitive>> {
     let name = identity.next_web_key();
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let found = api.get_opt(&name).await.map_err(|source| Error::kube(format!("read Secret {name}"), source))?;
-    let Some(secret) = found else { return Ok(None) };
+    let Some(secret) = get(client, identity, &name).await? else { return Ok(None) };
     let unfit =
         |fault| Error::Unreadable { attempt: format!("read Secret {name}"), fault: format!("it {fault}: delete it") };
     owned(&secret, identity).map_err(unfit)?;
@@ -142,18 +140,5 @@ pub async fn create_next_key(client: &Client, identity: &Identity) -> Result<()>
 
 /// Removes it, if it is ours. Gone already = done.
 pub async fn remove_next_key(client: &Client, identity: &Identity) -> Result<()> {
-    let name = identity.next_web_key();
-    let api: Api<Secret> = Api::namespaced(client.clone(), &identity.namespace);
-    let failed = |source| Error::kube(format!("delete Secret {name}"), source);
-    let Some(found) = api.get_opt(&name).await.map_err(failed)? else { return Ok(()) };
-    if owned(&found, identity).is_err() {
-        return Err(Error::Foreign { attempt: format!("delete Secret {name}") });
-    }
-    let preconditions = Preconditions { uid: found.uid(), resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(&name, &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(failed(source)),
-    }
+    remove(client, identity, &identity.next_web_key(), owned).await
 }

@@ -5,7 +5,7 @@ use crds::certificates::CertManagerObjects;
 
 use crate::fact::Fact;
 use crate::names::Identity;
-use crate::object::{Kind, Ref, foreign};
+use crate::object::{Kind, Ref, foreign, is_foreign};
 use crate::observed::Observed;
 use crate::step::Step;
 
@@ -40,7 +40,7 @@ pub fn next(observed: &Observed, tenant: &Identity, objects: &CertManagerObjects
     }
     match &observed.secrets.issued {
         Fact::Unknown => Left::Waits(format!("Secret {secret_name} to be read")),
-        Fact::Known(Err(fault)) if fault.starts_with("belongs to") => Left::Nothing,
+        Fact::Known(Err(fault)) if is_foreign(fault) => Left::Nothing,
         Fact::Known(_) => Left::Step(Box::new(Step::RemoveIssued { secret: secret_name.clone() })),
         Fact::Absent => Left::Nothing,
     }

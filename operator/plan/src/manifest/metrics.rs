@@ -10,11 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Inputs, MetricsObjects, mount};
 use crate::clock::rfc3339;
-use crate::fact::Fact;
 use crate::keys::MetricsKeys;
 use crate::names::TENANT_ID;
-use crate::object::{Kind, Object, Ref};
-use crate::stage::Scope;
+use crate::object::{Kind, Object};
 
 /// Annotation of the pods: until when the certificate of their metrics is good. They read it once, when they start.
 const UNTIL: &str = "tenancy.dev/metrics-certificate-until";
@@ -109,21 +107,6 @@ pub fn annotations(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
 /// Until when the certificate is good that the pods of this Deployment have read.
 pub fn until(deployment: &Value) -> Option<DateTime<Utc>> {
     deployment["spec"]["template"]["metadata"]["annotations"][UNTIL].as_str()?.parse().ok()
-}
-
-/// The earliest end of those that the tenant's pods have read; none where no pod has one. Unknown while a Deployment could not be read.
-pub fn earliest(scope: &Scope<'_>) -> Fact<DateTime<Utc>> {
-    let tenant = &scope.tenant;
-    let deployments = [tenant.auth_deployment(0), tenant.auth_deployment(1), tenant.proxy_deployment()];
-    let mut ends = Vec::new();
-    for name in deployments {
-        match scope.observed.objects.read(&Ref::new(Kind::Deployment, name)) {
-            Some(Fact::Known(live)) => ends.extend(until(live)),
-            Some(Fact::Absent) => {}
-            Some(Fact::Unknown) | None => return Fact::Unknown,
-        }
-    }
-    Fact::answered(ends.into_iter().min())
 }
 
 /// Whether the pods of this Deployment serve with what is in that Secret.

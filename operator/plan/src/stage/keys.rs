@@ -7,13 +7,13 @@ use crds::tenant::Edition;
 use crds::tenant_status::CertificateStatus;
 use crds::{ConditionType, Reason};
 
-use super::{Answer, POLL, RETRY, Scope, Stage};
+use super::{Answer, POLL, RETRY, Scope, Stage, metrics};
 use crate::cert_manager;
 use crate::clock::rfc3339;
 use crate::fact::Fact;
 use crate::issuer::{self, Progress};
-use crate::keys::{Authorities, CertificateFacts, METRICS_CERTIFICATE, MetricsKeys, generation};
-use crate::manifest::metrics;
+use crate::keys::{CertificateFacts, METRICS_CERTIFICATE, generation};
+use crate::object::is_foreign;
 use crate::observed::{AuthoritySecret, IssuedBy, LicenseSecret, WebSecret};
 use crate::step::Step;
 
@@ -30,9 +30,7 @@ pub struct Outcome {
     /// The stage.
     pub stage: Stage,
     /// The keys, once they are there.
-    pub authorities: Option<Authorities>,
-    /// What metrics are served and read with, once the keys are there.
-    pub metrics: Option<MetricsKeys>,
+    pub authorities: Option<AuthoritySecret>,
     /// For status.
     pub certificates: Vec<CertificateStatus>,
     /// Digest of the licence, for tenants that have one.
@@ -94,29 +92,25 @@ pub fn plan(scope: &Scope<'_>, issuance: Option<&Progress>) -> Outcome {
         }
     }
     let license = license(scope, &mut stage, &mut certificates);
-    Outcome {
-        stage,
-        metrics: authorities.as_ref().map(|found| found.metrics.clone()),
-        authorities: authorities.map(|found| found.authorities),
-        certificates,
-        license,
-        replaced,
-        generation,
-    }
+    Outcome { stage, authorities, certificates, license, replaced, generation }
 }
 
 /// That of the pods as they are: they read theirs when they start. What cannot be read is as it was.
 fn metrics_certificate(scope: &Scope<'_>) -> Option<CertificateStatus> {
-    let recorded = scope.observed.tenant.status.iter().flat_map(|status| &status.certificates);
-    let recorded = || recorded.into_iter().find(|certificate| certificate.name == METRICS_CERTIFICATE).cloned();
     match metrics::earliest(scope) {
         Fact::Known(until) => {
             let (name, not_after) = (METRICS_CERTIFICATE.to_owned(), rfc3339(until));
             Some(CertificateStatus { name, not_after, issuer: "self".into() })
         }
         Fact::Absent => None,
-        Fact::Unknown => recorded(),
+        Fact::Unknown => recorded(scope, METRICS_CERTIFICATE).cloned(),
     }
+}
+
+/// A certificate as status has it.
+fn recorded<'a>(scope: &Scope<'a>, name: &str) -> Option<&'a CertificateStatus> {
+    let certificates = scope.observed.tenant.status.iter().flat_map(|status| &status.certificates);
+    certificates.into_iter().find(|certificate| certificate.name == name)
 }
 
 fn there(authorities: Option<&AuthoritySecret>) -> &'static str {
@@ -182,7 +176,7 @@ fn web<'a>(scope: &Scope<'a>, issuance: Option<&Progress>, stage: &mut Stage) ->
             }
             return Some(web);
         }
-        Fact::Known(Err(fault)) if fault.starts_with("belongs to") => {
+        Fact::Known(Err(fault)) if is_foreign(fault) => {
             stage.stalls(Reason::NameTaken, format!("Secret {secret} {fault}: delete or rename it"), RETRY);
         }
         Fact::Known(Err(_)) | Fact::Absent => issue(scope, issuance, stage),
@@ -295,9 +289,7 @@ fn license(scope: &Scope<'_>, stage: &mut Stage, certificates: &mut Vec<Certific
 /// When the licence ends that Auth runs with: as it says, or has said last.
 fn license_ends(scope: &Scope<'_>) -> Option<DateTime<Utc>> {
     let said = scope.observed.teleport.auth.known().and_then(|ping| ping.license_expires);
-    let recorded = scope.observed.tenant.status.iter().flat_map(|status| &status.certificates);
-    let recorded = recorded.into_iter().find(|certificate| certificate.name == LICENSE);
-    said.or_else(|| recorded?.not_after.parse().ok())
+    said.or_else(|| recorded(scope, LICENSE)?.not_after.parse().ok())
 }
 
 fn status(name: &str, facts: &CertificateFacts, issuer: &str) -> CertificateStatus {

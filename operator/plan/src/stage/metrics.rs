@@ -1,9 +1,12 @@
 //! Beside the stages: what scrapers read. It never makes a tenant unready, and holds no update up; what is in its way is told by a
 //! condition of its own (`remark::metrics`).
 
+use chrono::{DateTime, Utc};
+
 use super::{Scope, Stage};
+use crate::fact::Fact;
 use crate::manifest::MetricsObjects;
-use crate::manifest::metrics::is_served;
+use crate::manifest::metrics::{is_served, until};
 use crate::object::{Kind, Ref};
 
 /// Plans it. What scrapers get follows what the pods serve with: `rendered`, or, while that waits for a window, `in_use`, which they
@@ -21,4 +24,19 @@ pub fn plan(scope: &Scope<'_>, rendered: Option<&MetricsObjects>, in_use: Option
         stage.ensure(scope, monitor);
     }
     stage
+}
+
+/// The earliest end of those that the tenant's pods have read; none where no pod has one. Unknown while a Deployment could not be read.
+pub fn earliest(scope: &Scope<'_>) -> Fact<DateTime<Utc>> {
+    let tenant = &scope.tenant;
+    let deployments = [tenant.auth_deployment(0), tenant.auth_deployment(1), tenant.proxy_deployment()];
+    let mut ends = Vec::new();
+    for name in deployments {
+        match scope.observed.objects.read(&Ref::new(Kind::Deployment, name)) {
+            Some(Fact::Known(live)) => ends.extend(until(live)),
+            Some(Fact::Absent) => {}
+            Some(Fact::Unknown) | None => return Fact::Unknown,
+        }
+    }
+    Fact::answered(ends.into_iter().min())
 }
