@@ -79,11 +79,7 @@ impl Mark {
             let Write { verb, resource, .. } = request;
             *into.entry(format!("{verb} {resource}")).or_default() += 1;
         })?;
-        each_line(bed.control_plane().aws().calls(), self.aws, |line| {
-            if let Some(operation) = call_of(OPERATOR_ROLE, line) {
-                *spent.aws.entry(operation).or_default() += 1;
-            }
-        })?;
+        spent.aws = count(bed, OPERATOR_ROLE, self.aws)?;
         Ok(spent)
     }
 }
@@ -93,20 +89,27 @@ impl Mark {
 /// # Errors
 /// When the log cannot be read.
 pub fn calls_of(bed: &TestBed, role: &str) -> anyhow::Result<BTreeMap<String, usize>> {
+    count(bed, role, 0)
+}
+
+fn count(bed: &TestBed, role: &str, from: u64) -> anyhow::Result<BTreeMap<String, usize>> {
     let mut counts = BTreeMap::new();
-    each_line(bed.control_plane().aws().calls(), 0, |line| {
-        if let Some(operation) = call_of(role, line) {
-            *counts.entry(operation).or_default() += 1;
-        }
+    each_call(bed, role, from, |call| {
+        *counts.entry(call["operation"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     })?;
     Ok(counts)
 }
 
-/// The operation of a line of the emulator's log, if it is a call of a session of this role.
-fn call_of(role: &str, line: &str) -> Option<String> {
-    let call: Value = serde_json::from_str(line).ok()?;
-    let of_role = call["principal_arn"].as_str()?.contains(&format!("assumed-role/{role}/"));
-    of_role.then(|| call["operation"].as_str().unwrap_or_default().to_owned())
+/// Tells each call of a session of this role to AWS, as the emulator's log has it from this byte on.
+pub(super) fn each_call(bed: &TestBed, role: &str, from: u64, mut tell: impl FnMut(Value)) -> anyhow::Result<()> {
+    let session = format!("assumed-role/{role}/");
+    each_line(bed.control_plane().aws().calls(), from, |line| {
+        // Its last line may be half written.
+        let Ok(call) = serde_json::from_str::<Value>(line) else { return };
+        if call["principal_arn"].as_str().is_some_and(|arn| arn.contains(&session)) {
+            tell(call);
+        }
+    })
 }
 
 /// The sum of counts.

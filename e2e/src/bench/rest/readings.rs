@@ -2,14 +2,13 @@
 //! nor the list of old recovery points, which is made once a day.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::bench::crowd::Crowd;
+use crate::bench::measure::each_call;
 use crate::testbed::{OPERATOR_ROLE, TestBed};
 
 /// Agents, of which there are the most readings.
@@ -98,24 +97,17 @@ pub(super) fn check(readings: &[Reading]) -> anyhow::Result<()> {
 
 /// Calls of the operator that were allowed, by operation and the name of what they are about.
 fn account(bed: &TestBed, since: DateTime<Utc>) -> anyhow::Result<HashMap<(String, String), usize>> {
-    let log = File::open(bed.control_plane().aws().calls()).context("cannot read the emulator's log")?;
     let mut counts = HashMap::new();
-    for line in BufReader::new(log).lines() {
-        // Its last line may be half written.
-        let Ok(call) = serde_json::from_str::<Value>(&line.context("cannot read the emulator's log")?) else {
-            continue;
-        };
+    each_call(bed, OPERATOR_ROLE, 0, |call| {
         let at = DateTime::from_timestamp_millis((call["time"].as_f64().unwrap_or_default() * 1000.0) as i64);
-        let principal = call["principal_arn"].as_str().unwrap_or_default();
-        let operators = principal.contains(&format!("assumed-role/{OPERATOR_ROLE}/")) && call["outcome"] == "allowed";
-        if !operators || at.is_none_or(|at| at < since) {
-            continue;
+        if call["outcome"] != "allowed" || at.is_none_or(|at| at < since) {
+            return;
         }
         let operation = call["operation"].as_str().unwrap_or_default();
         for arn in call["resources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             *counts.entry((operation.to_owned(), name_of(arn).to_owned())).or_default() += 1;
         }
-    }
+    })?;
     Ok(counts)
 }
 
