@@ -1,14 +1,19 @@
 //! Kubernetes objects of a tenant: what they should be, against what they are. Comparing is our own, since a blind
 //! apply is a write, and a settled tenant writes nothing.
 
+mod owner;
+mod said;
+
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::fact::Fact;
 use crate::names::{self, APPLIED};
+
+pub use owner::{foreign, foreign_by, foreign_owner, is_foreign};
+pub use said::condition;
 
 /// The kinds that a tenant consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,35 +159,6 @@ pub fn difference(wanted: &Object, live: &Fact<Value>, owner_uid: &str) -> Diffe
     match first_difference(&wanted.manifest, live) {
         Some(path) => Difference::At(path),
         None => Difference::Same,
-    }
-}
-
-/// With these words begins what is said of an object that is somebody else's.
-const FOREIGN: &str = "belongs to";
-
-/// Whether this fault of an object is that it is somebody else's.
-pub fn is_foreign(fault: &str) -> bool {
-    fault.starts_with(FOREIGN)
-}
-
-/// An object is somebody else's, as this shows.
-pub fn foreign_by(how: impl fmt::Display) -> String {
-    format!("{FOREIGN} somebody else ({how})")
-}
-
-/// How the owner shows that an object is not the tenant's.
-pub fn foreign(live: &Value, owner_uid: &str) -> Option<String> {
-    let owners: Vec<OwnerReference> =
-        serde_json::from_value(live["metadata"]["ownerReferences"].clone()).unwrap_or_default();
-    foreign_owner(&owners, owner_uid)
-}
-
-/// The same of an object with these owners.
-pub fn foreign_owner(owners: &[OwnerReference], owner_uid: &str) -> Option<String> {
-    match owners.iter().find(|owner| owner.controller == Some(true)) {
-        Some(owner) if owner.uid == owner_uid => None,
-        Some(owner) => Some(format!("{FOREIGN} {} {}", owner.kind, owner.name)),
-        None => Some(format!("{FOREIGN} nobody the operator knows")),
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::keys::CertificateFacts;
-use crate::object::Ref;
+use crate::object::{self, Ref};
 
 /// Bound of what is repeated of it.
 const TEXT: usize = 500;
@@ -89,12 +89,7 @@ impl Request {
 
 fn condition(live: &Value, type_: &str) -> Option<Condition> {
     let generation = live["metadata"]["generation"].as_i64().unwrap_or_default();
-    let conditions = live["status"]["conditions"].as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
-    // Of an older generation it says nothing; requests never change and say no generation.
-    if found["observedGeneration"].as_i64().is_some_and(|seen| seen < generation) {
-        return None;
-    }
+    let found = object::condition(&live["status"]["conditions"], type_, generation)?;
     let text = |field: &str| found[field].as_str().unwrap_or_default().chars().take(TEXT).collect::<String>();
     Some(Condition { status: text("status"), reason: text("reason"), message: text("message") })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::object::{Object, Ref};
+use crate::object::{Object, Ref, condition};
 
 /// What the controller of the Gateway makes of the route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,7 @@ pub fn taken(wanted: &Object, live: &Value) -> Taken {
     let Some(entry) = parents.iter().find(own) else { return waits };
     let generation = live["metadata"]["generation"].as_i64().unwrap_or_default();
     for question in ["Accepted", "ResolvedRefs"] {
-        let conditions = entry["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let found = conditions.iter().find(|condition| condition["type"] == question);
-        // Of an older generation it says nothing.
-        let current =
-            |condition: &&Value| condition["observedGeneration"].as_i64().is_none_or(|seen| seen >= generation);
-        let Some(condition) = found.filter(current) else { return waits };
+        let Some(condition) = condition(&entry["conditions"], question, generation) else { return waits };
         match condition["status"].as_str() {
             Some("True") => {}
             Some("False") => {
